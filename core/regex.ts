@@ -1,0 +1,41 @@
+import { RE2JS, RE2JSException } from 're2js';
+import { messageOf, ReflexarcError } from './errors.ts';
+
+/**
+ * A user's regular expression in RE2 syntax, matched in linear time, as Prometheus and Loki do.
+ * V8's own RegExp is for our fixed patterns only: `(a+)+$` would stop the process.
+ */
+export interface Regex {
+  readonly source: string;
+  /** Whether any part of the text matches. */
+  test(text: string): boolean;
+  /** Named groups of the first match; undefined when nothing matches. */
+  groups(text: string): Record<string, string> | undefined;
+}
+
+/** @throws bad_query when the pattern is not RE2 syntax. */
+export function compileRegex(source: string, options: { anchored?: boolean } = {}): Regex {
+  let compiled: RE2JS;
+  try {
+    // Prometheus and Loki match labels with `s`: a dot matches a newline too.
+    compiled = RE2JS.compile(options.anchored === true ? `^(?s:${source})$` : source);
+  } catch (error) {
+    if (!(error instanceof RE2JSException)) throw error;
+    throw new ReflexarcError('bad_query', `invalid regular expression: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'RE2 syntax is expected: https://github.com/google/re2/wiki/Syntax',
+    });
+  }
+  const names = Object.keys(compiled.namedGroups());
+  return {
+    source,
+    test: (text) => compiled.matcher(text).find(),
+    groups(text) {
+      const matcher = compiled.matcher(text);
+      if (!matcher.find()) return undefined;
+      const found: Record<string, string> = {};
+      for (const name of names) found[name] = matcher.group(name) ?? '';
+      return found;
+    },
+  };
+}
