@@ -75,3 +75,25 @@ describe('variables', () => {
     expect(loadYaml(schema, 'name: ${A}\n', 'f.yaml').value.name).toBe('${A}');
   });
 });
+
+describe('inside a value', () => {
+  // Each finds the X.
+  it.each([
+    ['plain', 'e: a b X c\n', 1, 5],
+    ['plain over two lines, folded to one', 'e: a b\n   X c\n', 1, 5],
+    ['single quotes', "e: 'a '''' X'\n", 1, 6],
+    ['double quotes', 'e: "a \\"b\\" X"\n', 1, 7],
+    ['double quotes with an escaped line break', 'e: "a\\nb X"\n', 2, 3],
+    ['a literal block', 'e: |\n  a\n    b X\n', 2, 5],
+    ['a folded block', 'e: >-\n  a\n  b X\n', 1, 5],
+  ])('%s', (_, text, line, column) => {
+    const loaded = loadYaml(z.object({ e: z.string() }), text, 'f.yaml');
+    const before = text.slice(0, text.indexOf('X')).split('\n');
+    expect(loaded.inside(['e'], { line, column })).toEqual({
+      file: 'f.yaml',
+      line: before.length,
+      column: (before.at(-1)?.length ?? 0) + 1,
+      field: 'e',
+    });
+  });
+});

@@ -6,6 +6,7 @@ import {
   type Node,
   type Pair,
   parseDocument,
+  type Scalar,
   visit,
 } from 'yaml';
 import type { z } from 'zod';
@@ -32,6 +33,11 @@ export interface Loaded<T> {
   readonly value: T;
   /** Where a field stands, for problems that are found later: `['groups', 0, 'rules', 1, 'expr']`. */
   where(path: readonly (string | number)[]): Where;
+  /**
+   * Where a character of a text value stands, for errors inside an expression; `line` and `column`
+   * count from 1 within the value.
+   */
+  inside(path: readonly (string | number)[], place: Pick<Where, 'line' | 'column'>): Where;
 }
 
 /**
@@ -88,7 +94,21 @@ export function loadYaml<S extends z.ZodType>(
     return { ...at(offset), ...(field === '' ? {} : { field }) };
   };
   const parsed = schema.safeParse(document.toJS() ?? {}, { error: explain });
-  if (parsed.success) return { value: parsed.data, where };
+  if (parsed.success) {
+    return {
+      value: parsed.data,
+      where,
+      inside(path, place) {
+        const node = document.getIn(path, true);
+        if (!isScalar(node) || node.range == null) return where(path);
+        const { field } = where(path);
+        return {
+          ...at(offsetInside(text, node, place)),
+          ...(field === undefined ? {} : { field }),
+        };
+      },
+    };
+  }
   for (const issue of flatten(parsed.error.issues)) {
     const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
     if (issue.code === 'unrecognized_keys') {
@@ -175,6 +195,36 @@ function offsetOf(root: unknown, path: readonly (string | number)[]): number {
     } else return offset;
   }
   return offset;
+}
+
+/**
+ * The offset in the file of a place in a scalar's value. YAML's styles differ in white space and
+ * escapes only, so that counting the other characters finds it in each of them.
+ */
+function offsetInside(
+  text: string,
+  node: Scalar,
+  { line = 1, column = 1 }: Pick<Where, 'line' | 'column'>,
+): number {
+  const [start, end] = node.range ?? [0, 0];
+  const before = String(node.value)
+    .split('\n')
+    .slice(0, line)
+    .map((part, index) => (index === line - 1 ? part.slice(0, column - 1) : part))
+    .join('');
+  let left = before.replace(/\s/g, '').length;
+  const block = node.type === 'BLOCK_LITERAL' || node.type === 'BLOCK_FOLDED';
+  const double = node.type === 'QUOTE_DOUBLE';
+  const quoted = double || node.type === 'QUOTE_SINGLE';
+  let offset = block ? text.indexOf('\n', start) + 1 : start + (quoted ? 1 : 0);
+  while (offset < end) {
+    const char = text.charAt(offset);
+    const next = text.charAt(offset + 1);
+    const blank = /\s/.test(char) || (double && char === '\\' && /[nrt\s]/.test(next));
+    if (!blank && left-- <= 0) return offset;
+    offset += quoted && (double ? char === '\\' : char === "'" && next === "'") ? 2 : 1;
+  }
+  return Math.max(start, end - 1);
 }
 
 function formatPath(path: readonly (string | number)[]): string {
