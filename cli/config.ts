@@ -1,0 +1,33 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type ReflexarcConfig, reflexarcSchema } from '../core/config/reflexarc.ts';
+import { loadYaml } from '../core/config/yaml.ts';
+import { messageOf, ReflexarcError } from '../core/errors.ts';
+
+/** The folder that `--dir` names, as an absolute path. @throws bad_config when it is none. */
+export function resolveDir(dir: string): string {
+  const path = resolve(dir);
+  if (!existsSync(path)) {
+    throw new ReflexarcError('bad_config', `there is no folder ${path}`, {
+      hint: 'create it, or name another with --dir; it may be empty',
+    });
+  }
+  if (!statSync(path).isDirectory()) throw new ReflexarcError('bad_config', `${path} is no folder`);
+  return path;
+}
+
+/** `reflexarc.yaml`, or all defaults where there is none. @throws ConfigError, bad_config */
+export function loadConfig(
+  dir: string,
+  env: Readonly<Record<string, string | undefined>>,
+): ReflexarcConfig {
+  const file = join(dir, 'reflexarc.yaml');
+  if (!existsSync(file)) return loadYaml(reflexarcSchema, '', file).value;
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new ReflexarcError('bad_config', `cannot read ${file}: ${messageOf(cause)}`, { cause });
+  }
+  return loadYaml(reflexarcSchema, text, file, { env }).value;
+}

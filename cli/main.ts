@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { formatError } from '../core/errors.ts';
+import { EXIT } from './exit.ts';
+import { dirOption, jsonOption, listenOption, logLevelOption } from './options.ts';
+import { SERVICES, type ServiceName } from './run.ts';
+
+/** The command line. Commands are loaded when they are called, so that --help is quick. */
+
+interface Package {
+  readonly version: string;
+}
+const { version } = JSON.parse(
+  readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8'),
+) as Package;
+
+const finish = (code: number): void => {
+  process.exitCode = code;
+};
+
+const program = new Command('reflexarc')
+  .description('Centralized logging and monitoring that heals what it watches.')
+  .version(version)
+  .showHelpAfterError('(--help tells more)')
+  .addHelpText(
+    'after',
+    `
+Exit codes: 0 all is well, 1 something was found or failed, 2 the command line or a file is wrong.
+
+Examples:
+  reflexarc demo                     watch three services break and be healed
+  reflexarc up --dir /etc/reflexarc  watch this machine's containers
+  reflexarc check --dir .            validate every file
+  reflexarc query '{service="web"} |= "timeout"' --since 1h
+  reflexarc tail '{level="error"}'`,
+  )
+  .exitOverride();
+
+const runCommand = (name: string, description: string, services: readonly ServiceName[]): void => {
+  program
+    .command(name)
+    .description(description)
+    .addOption(dirOption())
+    .addOption(listenOption())
+    .addOption(logLevelOption())
+    .addOption(jsonOption('log JSON lines, also on a terminal'))
+    .action(async (options) => {
+      const { up } = await import('./commands/up.ts');
+      finish(await up(services, options));
+    });
+};
+
+runCommand('up', 'run everything in one process, on the embedded engines', SERVICES);
+const ONE: readonly (readonly [name: string, service: ServiceName, what: string])[] = [
+  ['collect', 'collect', 'read logs, events and metrics, and put them on the bus'],
+  ['ingest', 'ingest', 'write from the bus to the store'],
+  ['alert', 'alert', 'evaluate rules on the stream and notify'],
+  ['remediate', 'remediate', 'act on alerts'],
+  ['serve', 'serve', 'answer the HTTP API'],
+];
+for (const [name, service, what] of ONE) runCommand(name, `one service alone: ${what}`, [service]);
+
+program
+  .command('check')
+  .description('validate reflexarc.yaml, rules/*.yaml, notify.yaml and remediations.yaml')
+  .addOption(dirOption())
+  .addOption(jsonOption('one JSON object a problem'))
+  .action(async (options) => {
+    const { check } = await import('./commands/check.ts');
+    finish(check(options));
+  });
+
+const { addQuery } = await import('./commands/query.options.ts');
+addQuery(program, finish);
+
+program
+  .command('demo')
+  .description('three services as local processes; each breaks in its own way and is healed')
+  .addOption(listenOption().default('127.0.0.1:0'))
+  .addOption(logLevelOption().default('warn'))
+  .option('--keep', 'stay up afterwards, so that the history can be queried')
+  .addOption(jsonOption('one JSON object a step'))
+  .action(async (options) => {
+    const { demo } = await import('./demo/demo.ts');
+    finish(await demo(options));
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed it; help and version are no failure.
+    finish(error.exitCode === 0 ? EXIT.ok : EXIT.usage);
+  } else {
+    console.error(`error: ${formatError(error)}`);
+    finish(EXIT.finding);
+  }
+}
