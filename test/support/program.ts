@@ -1,0 +1,105 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+/** The program as users run it: a process of its own. */
+export interface Program {
+  readonly url: string;
+  readonly process: ChildProcess;
+  /** All that it has written to standard error. */
+  log(): string;
+  /** Ends it with the signal and resolves to its exit code (null: killed). */
+  end(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
+
+/** `reflexarc up --dir dir` on a free port; resolves when it is ready. */
+export async function startUp(dir: string, env: Record<string, string> = {}): Promise<Program> {
+  const child = spawn(
+    process.execPath,
+    [MAIN, 'up', '--dir', dir, '--listen', '127.0.0.1:0', '--json', '--log-level', 'info'],
+    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } },
+  );
+  let log = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    log += text;
+  });
+  const exited = once(child, 'exit');
+  const url = await until(
+    () => {
+      if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}:\n${log}`);
+      return /"url":"(http:[^"]+)"[^\n]*"msg":"up on/.exec(log)?.[1];
+    },
+    { what: () => `the program to be up:\n${log}` },
+  );
+  return {
+    url,
+    process: child,
+    log: () => log,
+    async end(signal) {
+      child.kill(signal);
+      await exited;
+      return child.exitCode;
+    },
+  };
+}
+
+/** Runs a command to its end. */
+export async function runCommand(
+  args: readonly string[],
+  options: { env?: Record<string, string>; cwd?: string } = {},
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', ...options.env },
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  await once(child, 'close');
+  return { code: child.exitCode, stdout, stderr };
+}
+
+/** Polls until there is a value; fails, saying what it waited for, after `ms`. */
+export async function until<T>(
+  look: () => T | undefined | Promise<T | undefined>,
+  options: { ms?: number; what?: string | (() => string) } = {},
+): Promise<T> {
+  const deadline = performance.now() + (options.ms ?? 20_000);
+  for (;;) {
+    const value = await look();
+    if (value !== undefined && value !== false) return value;
+    if (performance.now() > deadline) {
+      const what =
+        typeof options.what === 'function' ? options.what() : (options.what ?? 'a condition');
+      throw new Error(`waited in vain for ${what}`);
+    }
+    await pause(20);
+  }
+}
+
+export interface Stream {
+  readonly stream: Record<string, string>;
+  readonly values: readonly (readonly [time: string, line: string])[];
+}
+
+/** All lines that a LogQL query finds in the last hour, oldest first. */
+export async function queryLines(url: string, query: string, limit = 5000): Promise<string[]> {
+  const parameters = new URLSearchParams({
+    query,
+    limit: String(limit),
+    direction: 'forward',
+    since: '1h',
+  });
+  const response = await fetch(`${url}/loki/api/v1/query_range?${parameters.toString()}`);
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+  const body = (await response.json()) as { data: { result: Stream[] } };
+  return body.data.result
+    .flatMap((stream) => stream.values)
+    .sort((a, b) => (BigInt(a[0]) < BigInt(b[0]) ? -1 : BigInt(a[0]) > BigInt(b[0]) ? 1 : 0))
+    .map(([, line]) => line);
+}
