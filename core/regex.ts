@@ -11,6 +11,11 @@ export interface Regex {
   test(text: string): boolean;
   /** Named groups of the first match; undefined when nothing matches. */
   groups(text: string): Record<string, string> | undefined;
+  /**
+   * The template with `$1`, `$name`, `${1}` and `${name}` filled from the first match, as Go's
+   * Regexp.Expand does: `$$` is a dollar, an unknown group is empty. Undefined when nothing matches.
+   */
+  expand(text: string, template: string): string | undefined;
 }
 
 /** @throws bad_query when the pattern is not RE2 syntax. */
@@ -26,7 +31,8 @@ export function compileRegex(source: string, options: { anchored?: boolean } = {
       hint: 'RE2 syntax is expected: https://github.com/google/re2/wiki/Syntax',
     });
   }
-  const names = Object.keys(compiled.namedGroups());
+  const groups = compiled.namedGroups();
+  const names = Object.keys(groups);
   return {
     source,
     test: (text) => compiled.matcher(text).find(),
@@ -36,6 +42,18 @@ export function compileRegex(source: string, options: { anchored?: boolean } = {
       const found: Record<string, string> = {};
       for (const name of names) found[name] = matcher.group(name) ?? '';
       return found;
+    },
+    expand(text, template) {
+      const matcher = compiled.matcher(text);
+      if (!matcher.find()) return undefined;
+      return template.replace(/\$(?:(\$)|(\w+)|\{(\w+)\})/g, (_, dollar, bare, braced) => {
+        if (dollar !== undefined) return '$';
+        const name = String(bare ?? braced);
+        const index = /^\d+$/.test(name) ? Number(name) : groups[name];
+        return index === undefined || index > compiled.groupCount()
+          ? ''
+          : (matcher.group(index) ?? '');
+      });
     },
   };
 }
