@@ -36,6 +36,19 @@ export const labelMap = z.record(
   z.union([z.string(), z.number(), z.boolean()]).transform(String),
 );
 
+/** A key of the field's format that we understand and cannot serve: a `not_supported` problem. */
+export function notYet(what: string) {
+  return z
+    .unknown()
+    .superRefine((value, context) => {
+      if (value === undefined) return;
+      const message = `${what} not supported yet`;
+      context.addIssue({ code: 'custom', message, params: { code: 'not_supported' } });
+    })
+    .optional()
+    .describe('Not supported yet');
+}
+
 /**
  * The value of a secret that is given as `name` or as the path `name_file`; white space at a
  * file's end does not count.

@@ -10,7 +10,7 @@ import {
   visit,
 } from 'yaml';
 import type { z } from 'zod';
-import { ReflexarcError, type Where } from '../errors.ts';
+import { ERROR_CODES, type ErrorCode, ReflexarcError, type Where } from '../errors.ts';
 import { nearest } from './nearest.ts';
 
 /** Everything that is wrong with a file, at once. */
@@ -122,7 +122,7 @@ export function loadYaml<S extends z.ZodType>(
         );
       }
     } else {
-      problems.push(new ReflexarcError('bad_config', issue.message, { where: where(path) }));
+      problems.push(new ReflexarcError(codeOf(issue), issue.message, { where: where(path) }));
     }
   }
   throw new ConfigError(file, problems);
@@ -139,6 +139,12 @@ function expand(text: string, env: Readonly<Record<string, string | undefined>>)
     if (found[2] !== undefined) return found[2];
     throw new Error(`the environment has no variable ${found[1]}`);
   });
+}
+
+/** A schema's own check may name another code than `bad_config`: see `notYet`. */
+function codeOf(issue: z.core.$ZodIssue): ErrorCode {
+  const code: unknown = issue.code === 'custom' ? issue.params?.['code'] : undefined;
+  return ERROR_CODES.find((known) => known === code) ?? 'bad_config';
 }
 
 // The error map knows the schema that complains, the issue does not: the message carries it over.

@@ -19,8 +19,12 @@ const POSITION = 'reflexarc.position';
 const MESSAGE = 'message';
 const OWN_KEYS: ReadonlySet<string> = new Set([TIMESTAMP, ID, POSITION, MESSAGE, 'labels']);
 
-// An unescaped quote after a comma cannot stand inside a JSON string: the first match is the key.
-const STREAM_MARK = Buffer.from(',"labels":{');
+/**
+ * Where the stream's text begins in a line of `logs`; two lines that end alike from here on are of
+ * one stream. An unescaped quote after a comma cannot stand inside a JSON string: the first match
+ * is the key.
+ */
+export const STREAM_MARK = Buffer.from(',"labels":{');
 const NEWLINE = 10;
 
 const tails = new WeakMap<Stream, string>();
