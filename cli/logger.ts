@@ -24,8 +24,7 @@ export function createLogger(level: string, json: boolean): Logger {
       colorize: process.env['NO_COLOR'] === undefined,
       translateTime: 'SYS:HH:MM:ss.l',
       ignore: 'component',
-      messageFormat: (log, key) =>
-        `${log['component'] === undefined ? '' : `${String(log['component'])}: `}${String(log[key])}`,
+      messageFormat: '{if component}{component}: {end}{msg}',
     }),
   );
 }
