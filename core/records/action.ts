@@ -42,6 +42,7 @@ export const ACTION_REASONS = [
   'stale_view', // the runtime cannot be read, or what it shows is too old
   'resolved', // the alert ended before the action
   'dry_run',
+  'removed', // remediations.yaml does not ask for it any more
   'lease_lost',
   'error',
 ] as const;
