@@ -1,5 +1,6 @@
 import { ReflexarcError } from '../../core/errors.ts';
-import { formatLabels, type Labels, type Matcher } from '../../core/labels.ts';
+import { formatLabels, type Matcher } from '../../core/labels.ts';
+import { absentLabels } from '../series/absent.ts';
 import {
   ABSENT,
   emptyValues,
@@ -166,7 +167,7 @@ class Call {
     for (const series of vector) {
       for (let i = 0; i < values.length; i++) if (series.values[i] !== ABSENT) values[i] = ABSENT;
     }
-    return hasSample(values) ? [{ labels: absentLabels(this.#arg(0)), values }] : [];
+    return hasSample(values) ? [{ labels: absentLabels(matchersOf(this.#arg(0))), values }] : [];
   }
 
   async #values(apply: (value: number, a: number, b: number) => number): Promise<StepSeries[]> {
@@ -229,15 +230,7 @@ function textOf(expr: PromExpr): string {
   return expr.kind === 'string' ? expr.value : '';
 }
 
-/** `absent` tells what it looked for: labels that the selector fixes, each named once. */
-function absentLabels(expr: PromExpr): Labels {
-  const matchers =
-    expr.kind === 'selector' ? expr.matchers : expr.kind === 'matrix' ? expr.selector.matchers : [];
-  const named = matchers.filter(({ name }) => name !== '__name__');
-  const labels: Record<string, string> = {};
-  for (const [name, group] of Map.groupBy(named, (matcher: Matcher) => matcher.name)) {
-    const [first] = group;
-    if (group.length === 1 && first?.op === '=' && first.value !== '') labels[name] = first.value;
-  }
-  return labels;
+function matchersOf(expr: PromExpr): readonly Matcher[] {
+  if (expr.kind === 'selector') return expr.matchers;
+  return expr.kind === 'matrix' ? expr.selector.matchers : [];
 }
