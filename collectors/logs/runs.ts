@@ -1,0 +1,133 @@
+import type { Clock } from '../../core/clock.ts';
+import type { Instance } from '../../core/contracts/runtime.ts';
+import { formatRfc3339, normalizeRfc3339, parseRfc3339 } from '../../core/time.ts';
+
+/**
+ * The engine notes a start a little after the process runs, so that a run's first lines can be
+ * older than its start: by so much at most.
+ */
+const EARLY = 100_000_000n;
+/** Output is stamped when the engine reads it, which can be after the process has ended. */
+const LATE = 1_000_000_000n;
+/** How long a line that is newer than the last run's end waits for the next run's start. */
+const PATIENCE = 1000;
+const KEPT = 20;
+
+/** `until`: from when on lines are the next run's, as soon as it is known that this one is over. */
+interface Run {
+  readonly start: string;
+  readonly from: string;
+  until?: string;
+}
+
+/**
+ * The runs of one instance, and which of them wrote a line: evidence for a remediation that acts
+ * only on the run that failed.
+ */
+export class Runs {
+  readonly #clock: Clock;
+  readonly #wake: () => void;
+  /** Oldest first; `from`s rise. */
+  #runs: Run[] = [];
+  #waiting: { cancel(): void } | undefined;
+  #gaveUp = '';
+
+  /** `wake`: called when a line that had to wait may be asked for again. */
+  constructor(clock: Clock, wake: () => void) {
+    this.#clock = clock;
+    this.#wake = wake;
+  }
+
+  /** The newest run's start; for lines that have no time of their own. */
+  get newest(): string | undefined {
+    return this.#runs.at(-1)?.start;
+  }
+
+  /** What an instance's state tells: its newest start, and the end of the run before or of this. */
+  learn(instance: Instance): void {
+    const start = time(instance.startedAt);
+    if (start === undefined) return;
+    const finish = time(instance.finishedAt);
+    const from = finish !== undefined && finish < start ? between(finish, start) : start;
+    this.#add(start, finish === undefined && this.#runs.length === 0 ? '' : from);
+    const over = instance.state === 'exited' || instance.state === 'dead';
+    if (over && finish !== undefined && finish >= start) this.#close(start, later(finish, LATE));
+  }
+
+  /** A run began; `start` RFC 3339. */
+  started(start: string): void {
+    const normal = time(start);
+    if (normal === undefined) return;
+    this.#add(normal, between(this.#runs.at(-1)?.until ?? '', normal));
+  }
+
+  /** The engine said so at `at`; all that the run wrote is older. */
+  ended(start: string | undefined, at: string): void {
+    const run = time(start) ?? this.newest;
+    if (run !== undefined) this.#close(run, at);
+  }
+
+  /**
+   * The start of the run that wrote a line at `at`; undefined where it is not known. `wait`: a run
+   * that is not known yet; `wake` tells when to ask again.
+   *
+   * @param at RFC 3339 with nine digits.
+   */
+  at(at: string): string | undefined {
+    for (let index = this.#runs.length - 1; index >= 0; index--) {
+      const run = this.#runs[index];
+      if (run === undefined || at < run.from) continue;
+      const last = index === this.#runs.length - 1;
+      if (!last || run.until === undefined || at <= run.until) return run.start;
+      return this.#later(at);
+    }
+    return undefined;
+  }
+
+  stop(): void {
+    this.#waiting?.cancel();
+  }
+
+  #later(at: string): string | undefined {
+    if (at <= this.#gaveUp) return undefined;
+    this.#waiting ??= this.#clock.after(PATIENCE, () => {
+      this.#waiting = undefined;
+      this.#gaveUp = at;
+      this.#wake();
+    });
+    return 'wait';
+  }
+
+  #add(start: string, from: string): void {
+    if (this.#runs.some((run) => run.start === start)) return;
+    this.#runs.push({ start, from });
+    this.#runs.sort((a, b) => (a.start < b.start ? -1 : 1));
+    this.#runs = this.#runs.slice(-KEPT);
+    this.#changed();
+  }
+
+  #close(start: string, at: string): void {
+    const run = this.#runs.find((one) => one.start === start);
+    if (run !== undefined && (run.until === undefined || run.until < at)) run.until = at;
+  }
+
+  #changed(): void {
+    this.#waiting?.cancel();
+    this.#waiting = undefined;
+    this.#wake();
+  }
+}
+
+const time = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : normalizeRfc3339(text);
+
+/** From when on lines are the run's that began at `start`, the one before having ended at `end`. */
+function between(end: string, start: string): string {
+  const early = later(start, -EARLY);
+  return end > early ? end : early;
+}
+
+function later(text: string, by: bigint): string {
+  const nanos = parseRfc3339(text);
+  return nanos === undefined ? text : formatRfc3339(nanos + by);
+}

@@ -1,0 +1,30 @@
+import { detectLevel } from '../../core/level.ts';
+import type { Streams } from '../streams.ts';
+import type { Framer } from './tail.ts';
+import type { LogWriter } from './writer.ts';
+
+export interface PlainOptions {
+  readonly writer: LogWriter;
+  readonly streams: () => Streams;
+  /** The label `stream`; user's files have none. */
+  readonly output?: string;
+  /** RFC 3339, nine digits, rising: the time of reading. */
+  readonly stamp: () => string;
+  /** The start of the run that writes now. */
+  readonly start?: () => string | undefined;
+}
+
+/** A line is a line. Its time is that of reading; the CR of a CRLF is no part of it. */
+export function plainFramer(options: PlainOptions): Framer {
+  const { writer, streams, output, stamp, start } = options;
+  return {
+    line(text, offset, cut, file) {
+      const line = cut === 0 && text.endsWith('\r') ? text.slice(0, -1) : text;
+      const stream = streams().get(file, output, detectLevel(line), start?.());
+      writer.line(stamp(), file.id, offset, line, stream, cut);
+      return true;
+    },
+    low: () => undefined,
+    flush: () => undefined,
+  };
+}
