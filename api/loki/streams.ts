@@ -8,7 +8,10 @@ export interface StreamResult {
   readonly values: (readonly [nanos: string, line: string])[];
 }
 
-/** Rows by their labels, as Loki answers: streams sorted by labels, each in the query's order. */
+/**
+ * Rows by their labels, which have structured metadata and parsed fields among them, as Loki
+ * answers: streams sorted by labels, each in the query's order.
+ */
 export class StreamSet {
   readonly #streams = new Map<string, StreamResult>();
   // Rows of a stream mostly share one object: its text need not be made for each.
@@ -20,7 +23,7 @@ export class StreamSet {
   }
 
   add(row: LogRow): void {
-    const labels = withMetadata(row.labels, row.metadata);
+    const { labels } = row;
     let stream = this.#known.get(labels);
     if (stream === undefined) {
       const key = formatLabels(labels);
@@ -40,18 +43,6 @@ export class StreamSet {
       .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
       .map(([, stream]) => stream);
   }
-}
-
-/** A stream's own label wins; the metadata of the same name gets `_extracted`, as in Loki. */
-export function withMetadata(labels: Labels, metadata: Labels | undefined): Labels {
-  if (metadata === undefined) return labels;
-  return Object.fromEntries([
-    ...Object.entries(labels),
-    ...Object.entries(metadata).map(([name, value]) => [
-      Object.hasOwn(labels, name) && labels[name] !== value ? `${name}_extracted` : name,
-      value,
-    ]),
-  ]) as Labels;
 }
 
 /** Loki's `interval`: a line only if it is so far from the last one taken. */

@@ -4,13 +4,13 @@ import type { Timer } from '../../core/clock.ts';
 import type { Delivery, Subscription } from '../../core/contracts/bus.ts';
 import { ReflexarcError } from '../../core/errors.ts';
 import { decodeLogs, metadataOf, StreamCache } from '../../core/records/codec.ts';
-import { parseRfc3339 } from '../../core/time.ts';
+import { type Nanos, parseRfc3339 } from '../../core/time.ts';
 import { parseLogQL } from '../../lang/logql/parse.ts';
-import { compilePipeline, type Pipeline } from '../../lang/logql/pipeline.ts';
+import { compilePipeline, type Pipeline, type Processed } from '../../lang/logql/pipeline.ts';
+import { rowLabels } from '../../lang/logql/rows.ts';
 import type { ApiContext } from '../context.ts';
 import { BusyError } from '../errors.ts';
 import { addQueryRoute } from '../forms.ts';
-import { withMetadata } from '../loki/streams.ts';
 import { badRequest } from '../params.ts';
 import { object, ownErrors, text } from '../schemas.ts';
 import { readParams } from './params.ts';
@@ -159,22 +159,29 @@ class Tail {
     for (const { value } of messages) {
       for (const record of decodeLogs(value, this.#cache).records) {
         if (!this.#pipeline.matches(record.stream.labels)) continue;
-        const labels = withMetadata(record.stream.labels, metadataOf(record));
+        const metadata = metadataOf(record);
+        const time = parseRfc3339(record.timestamp) ?? 0n;
+        const labels = rowLabels({
+          timestamp: time,
+          line: record.line,
+          id: record.id,
+          labels: record.stream.labels,
+          ...(metadata === undefined ? {} : { metadata }),
+        });
         const row = this.#pipeline.process(record.line, labels);
-        if (row !== undefined) this.#send(record.timestamp, row.labels, row.line);
+        if (row !== undefined) this.#send(time, row);
       }
     }
   }
 
-  #send(time: string, labels: unknown, line: string): void {
+  #send(time: Nanos, { line, labels }: Processed): void {
     if (this.output.writableEnded) return;
     if (this.output.writableNeedDrain) {
       this.#dropped++;
       this.#context.metrics.tailDropped.inc();
       return;
     }
-    const timestamp = (parseRfc3339(time) ?? 0n).toString();
-    this.output.write(`${JSON.stringify({ timestamp, labels, line })}\n`);
+    this.output.write(`${JSON.stringify({ timestamp: time.toString(), labels, line })}\n`);
     this.#context.metrics.tailSent.inc();
   }
 
