@@ -1,0 +1,327 @@
+import type { Instance } from '../core/contracts/runtime.ts';
+import { formatDuration } from '../core/durations.ts';
+import { isReflexarcError, messageOf } from '../core/errors.ts';
+import type { Case, CaseAction } from './case.ts';
+import type { Context } from './context.ts';
+import { judge, type Refusal } from './judge.ts';
+import { type LedgerEntry, ledgerKey } from './ledger.ts';
+import type { RestartStep } from './playbooks/load.ts';
+import { isDown } from './target.ts';
+import { within } from './view.ts';
+
+/**
+ * By when an engine is through with a restart, whether or not anybody still waits for it: its own
+ * grace of ten seconds where the step names none, and some time to start.
+ */
+const through = (step: RestartStep): number => (step.grace ?? 10_000) + 30_000;
+
+/** The bound of a call, beyond the runtime's own: a container may have a grace of its own. */
+const callTimeout = (step: RestartStep): number => (step.grace ?? 60_000) + 90_000;
+
+/** The pause before a runtime that could not be read is asked again. */
+export const STALE_RETRY = 2000;
+
+/** How a step's call went; the case was told, and is saved by the caller. */
+export type Acted =
+  /** The call returned, or is known to have taken effect: verify. */
+  | 'done'
+  /** It failed: the ladder goes on. */
+  | 'failed'
+  /** Its outcome is not known yet: look again. */
+  | 'unsure'
+  /** The ledger has it already. */
+  | 'repeat'
+  | Refusal;
+
+/**
+ * The step: the ledger first; then, as the last thing before the call, the lease and the target's
+ * live identity.
+ */
+export async function act(
+  context: Context,
+  one: Case,
+  step: RestartStep,
+  live: Instance,
+  attempt: number,
+): Promise<Acted> {
+  const { clock, ledger, reports } = context;
+  const now = clock.now();
+  const entry: LedgerEntry = {
+    case: one.id,
+    remediation: one.remediation,
+    fingerprint: one.alert.fingerprint,
+    step: one.step,
+    kind: step.kind,
+    subject: one.subject,
+    start: live.startedAt ?? '',
+    phase: 'started',
+    tries: [now],
+    fence: context.lease.fence,
+  };
+  const key = ledgerKey(entry);
+  if (!(await ledger.begin(key, entry))) {
+    const found = ledger.get(key);
+    if (found === undefined || found.case !== one.id) return 'repeat';
+    // We died after the ledger was written and before the case was.
+    one.action = actionOf(key, found, attempt);
+    one.status = 'acting';
+    return 'unsure';
+  }
+  const refusal = await lastLook(context, one, live);
+  if (refusal !== undefined) {
+    await ledger.update(key, { phase: 'void' });
+    return refusal;
+  }
+  one.status = 'acting';
+  one.action = { ledgerKey: key, attempt, startedAt: now };
+  // Decided just now, and nothing said before: it had to wait for nothing.
+  if (one.records === 1) context.metrics.reaction.observe((now - one.openedAt) / 1000);
+  context.metrics.sinceEvidence.observe(Math.max(0, now - one.evidenceAt) / 1000);
+  reports.report(one, 'started', `${verb(live)} ${one.subject.name}`, {
+    step: { index: one.step, kind: step.kind },
+    attempt,
+  });
+  return call(context, one, step, live);
+}
+
+const actionOf = (key: string, entry: LedgerEntry, attempt: number): CaseAction => ({
+  ledgerKey: key,
+  attempt,
+  startedAt: entry.tries[0] ?? 0,
+});
+
+const verb = (live: Instance): string => (live.state === 'running' ? 'restarting' : 'starting');
+
+/** Whether we may act, and the target is still what was decided about; asks both engines anew. */
+async function lastLook(
+  context: Context,
+  one: Case,
+  decided: Instance,
+  stoppedByUs = false,
+): Promise<Refusal | undefined> {
+  let held: boolean;
+  let found: Instance | undefined;
+  try {
+    [held, found] = await Promise.all([
+      context.lease.held(),
+      context.view.inspect(one.subject.runtime, one.subject.id ?? ''),
+    ]);
+  } catch (error) {
+    return { reason: 'stale_view', message: `it could not be looked at: ${messageOf(error)}` };
+  }
+  if (!held || context.lease.signal.aborted || context.stopping.aborted) {
+    return { reason: 'lease_lost', message: 'this process may not act any longer' };
+  }
+  const live = found !== undefined && stoppedByUs ? { ...found, stoppedByHand: false } : found;
+  if (live !== undefined && live.startedAt !== decided.startedAt) {
+    return { reason: 'changed', message: 'it was started again in this very moment' };
+  }
+  // It ran when it was decided and exited since, or became healthy by itself.
+  if (live !== undefined && live.state !== decided.state) {
+    return (
+      judge({ live, expected: decided.startedAt, evidenceAt: one.evidenceAt }) ?? {
+        reason: 'changed',
+        message: `it was ${decided.state} and is ${live.state} now`,
+      }
+    );
+  }
+  return judge({ live, expected: decided.startedAt, evidenceAt: one.evidenceAt });
+}
+
+async function call(
+  context: Context,
+  one: Case,
+  step: RestartStep,
+  live: Instance,
+): Promise<Acted> {
+  const { clock, ledger, reports, metrics } = context;
+  const action = one.action;
+  const runtime = context.runtimes.get(one.subject.runtime);
+  if (action === undefined || runtime === undefined || one.subject.id === undefined) {
+    return 'failed';
+  }
+  const { id } = one.subject;
+  // The ledger has what matters; the case is written while the runtime works.
+  const saved = context.cases.save(one);
+  saved.catch(() => undefined);
+  const from = clock.monotonic();
+  const measure = (result: string): void =>
+    metrics.calls.observe({ kind: step.kind, result }, (clock.monotonic() - from) / 1000);
+  const at = { index: one.step, kind: step.kind };
+  try {
+    await within(
+      clock,
+      callTimeout(step),
+      `the runtime did not finish within ${formatDuration(callTimeout(step))}`,
+      (signal) =>
+        live.state === 'running'
+          ? runtime.restart(id, step.grace === undefined ? {} : { grace: step.grace }, signal)
+          : runtime.start(id, signal),
+      context.ending,
+    );
+  } catch (error) {
+    await saved;
+    // Given up because we stop: the next process looks at what became of it.
+    if (context.ending.aborted) return 'unsure';
+    const code = isReflexarcError(error) ? error.code : 'internal';
+    measure(code);
+    if (code === 'timeout' || code === 'unavailable' || code === 'cancelled') {
+      action.unanswered = true;
+      reports.report(one, 'waiting', `whether it took effect is not known: ${messageOf(error)}`, {
+        reason: 'error',
+        step: at,
+        error: messageOf(error),
+        elapsed: clock.now() - action.startedAt,
+      });
+      return 'unsure';
+    }
+    await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
+    reports.report(one, 'failed', `it failed: ${messageOf(error)}`, {
+      step: at,
+      error: messageOf(error),
+      elapsed: clock.now() - action.startedAt,
+    });
+    return 'failed';
+  }
+  await saved;
+  measure('ok');
+  await done(context, one, step, clock.now(), undefined);
+  return 'done';
+}
+
+/** The call took effect: the ledger knows, and verifying begins. */
+async function done(
+  context: Context,
+  one: Case,
+  step: RestartStep,
+  endedAt: number,
+  start: string | undefined,
+): Promise<void> {
+  const { action } = one;
+  if (action === undefined) return;
+  await context.ledger.update(action.ledgerKey, { phase: 'done', endedAt });
+  action.endedAt = endedAt;
+  action.deadline = endedAt + step.verify.within;
+  one.status = 'verifying';
+  // Which start it has now is read when it is verified.
+  if (start === undefined) delete one.expected;
+  else one.expected = start;
+  context.reports.report(one, 'done', `${one.subject.name} was started; now it is watched`, {
+    step: { index: one.step, kind: step.kind },
+    attempt: action.attempt,
+    elapsed: endedAt - action.startedAt,
+    ...(start === undefined || action.unanswered === true
+      ? {}
+      : { reason: 'interrupted' as const }),
+  });
+}
+
+/**
+ * Takes up a step whose outcome is not known: we died in it, or the call did not answer. A newer
+ * start than the ledger's shows that it took effect. Otherwise it is repeated only where that is
+ * safe: after an interruption, the same start still down or unhealthy, and not before the engine
+ * must be through with the call that it may have got.
+ */
+export async function recover(
+  context: Context,
+  one: Case,
+  step: RestartStep,
+  attempts: (now: number) => Refusal | undefined,
+): Promise<Acted> {
+  const { clock, ledger, reports } = context;
+  const { action } = one;
+  const entry = action === undefined ? undefined : ledger.get(action.ledgerKey);
+  if (action === undefined || entry === undefined || entry.phase === 'void') {
+    return { reason: 'interrupted', message: 'it was interrupted before the runtime was called' };
+  }
+  if (entry.phase === 'failed') return 'failed';
+  const at = { index: one.step, kind: step.kind };
+  const lastTry = entry.tries.at(-1) ?? action.startedAt;
+  if (entry.phase === 'done') {
+    await done(context, one, step, entry.endedAt ?? lastTry, undefined);
+    return 'done';
+  }
+  let live: Instance | undefined;
+  try {
+    live = await context.view.inspect(one.subject.runtime, one.subject.id ?? '');
+  } catch (error) {
+    if (one.reason !== 'stale_view') {
+      one.reason = 'stale_view';
+      reports.report(one, 'waiting', `its runtime cannot be read: ${messageOf(error)}`, {
+        reason: 'stale_view',
+        step: at,
+      });
+    }
+    await context.pause(one, STALE_RETRY);
+    return 'unsure';
+  }
+  if (live === undefined) {
+    await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
+    return { reason: 'changed', message: 'it is gone' };
+  }
+  if (live.startedAt !== undefined && live.startedAt !== entry.start) {
+    const startedAt = Math.max(lastTry, Math.ceil(Date.parse(live.startedAt)));
+    await done(context, one, step, Math.min(startedAt, clock.now()), live.startedAt);
+    return 'done';
+  }
+  const over = lastTry + through(step);
+  if (live.state === 'running' && clock.now() < over) {
+    if (one.reason !== 'interrupted' && action.unanswered !== true) {
+      one.reason = 'interrupted';
+      reports.report(
+        one,
+        'waiting',
+        'the step was cut off; whether it takes effect is being watched',
+        { reason: 'interrupted', step: at, until: over },
+      );
+      await context.cases.save(one);
+    }
+    await context.pause(one, over - clock.now());
+    return 'unsure';
+  }
+  if (context.stopping.aborted) return 'unsure';
+  // Whoever stopped it in the middle of our own call was us, though the events do not tell any more.
+  const byUs = live.finishedAt !== undefined && Date.parse(live.finishedAt) >= lastTry;
+  const ours = byUs ? { ...live, stoppedByHand: false } : live;
+  const refusal =
+    judge({ live: ours, expected: entry.start, evidenceAt: one.evidenceAt }) ??
+    attempts(clock.now());
+  if (refusal !== undefined) {
+    await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
+    return refusal;
+  }
+  // To start what is down may be repeated without harm; a second restart only where the first
+  // cannot still be under way.
+  const safe = live.state !== 'running' || (isDown(live) && action.unanswered !== true);
+  if (!safe) {
+    await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
+    reports.report(one, 'failed', 'the step had no effect, and to repeat it is not safe', {
+      reason: action.unanswered === true ? 'error' : 'interrupted',
+      step: at,
+      elapsed: clock.now() - action.startedAt,
+    });
+    return 'failed';
+  }
+  const now = clock.now();
+  await ledger.update(action.ledgerKey, {
+    tries: [...entry.tries, now],
+    fence: context.lease.fence,
+  });
+  const late = await lastLook(context, one, live, byUs);
+  if (late !== undefined) {
+    await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
+    return late;
+  }
+  one.action = { ...action, attempt: action.attempt + 1 };
+  reports.report(
+    one,
+    'started',
+    `${verb(live)} ${one.subject.name}, as the first try was cut off`,
+    {
+      reason: 'interrupted',
+      step: at,
+      attempt: one.action.attempt,
+    },
+  );
+  return call(context, one, step, live);
+}
