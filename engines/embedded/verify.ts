@@ -32,17 +32,20 @@ export async function verifyFiles(
   const marks = readMarks(folder);
   // From here on the files may change at any moment.
   rmSync(join(folder, MARK), { force: true });
-  await Promise.all(
-    files.map(async ({ file, remedy }) => {
-      const now = look(file);
-      const mark = marks[basename(file)];
-      if (now === undefined || now.size === 0) return;
-      if (mark?.size === now.size && mark.mtimeMs === now.mtimeMs) return;
-      const problem = await walk(file, clock);
-      if (problem === undefined) return;
-      throw damaged(file, problem, remedy);
-    }),
+  const doubtful = files.filter(({ file }) => {
+    const now = look(file);
+    const mark = marks[basename(file)];
+    if (now === undefined || now.size === 0) return false;
+    return mark?.size !== now.size || mark.mtimeMs !== now.mtimeMs;
+  });
+  if (doubtful.length === 0) return;
+  const problem = await walk(
+    doubtful.map(({ file }) => file),
+    clock,
   );
+  if (problem === undefined) return;
+  const remedy = doubtful.find(({ file }) => file === problem.file)?.remedy ?? '';
+  throw damaged(problem.file, problem.text, remedy);
 }
 
 /** `remedy`: what is lost with the file. */
@@ -89,26 +92,29 @@ function readMarks(folder: string): Readonly<Record<string, Seen | undefined>> {
   }
 }
 
-async function walk(file: string, clock: Clock): Promise<string | undefined> {
+async function walk(
+  files: readonly string[],
+  clock: Clock,
+): Promise<{ readonly file: string; readonly text: string } | undefined> {
   const script = join(import.meta.dirname, 'verify.worker.ts');
-  const child = spawn(execPath, [script, file], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(execPath, [script, ...files], { stdio: ['ignore', 'pipe', 'ignore'] });
   const limit = clock.after(TIME_LIMIT, () => child.kill('SIGKILL'));
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    said += chunk;
+  });
   try {
     const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
     if (code === 0) return undefined;
-    return signal === null && text !== ''
-      ? text
-      : `reading it ends with ${signal ?? `exit code ${code}`}`;
+    const file = files.findLast((name) => said.includes(`${name}\n`));
+    if (file === undefined) throw new Error(`the check ended with ${signal ?? code}`);
+    const text = said.slice(said.indexOf(`${file}\n`) + file.length + 1);
+    return { file, text: text === '' ? `reading it ends with ${signal ?? `code ${code}`}` : text };
   } catch (error) {
     throw new ReflexarcError(
       'unavailable',
-      `the data file cannot be checked: ${messageOf(error)}`,
-      {
-        cause: error,
-        where: { file },
-      },
+      `the data files cannot be checked: ${messageOf(error)}`,
+      { cause: error, where: { file: files[0] ?? '' } },
     );
   } finally {
     limit.cancel();
