@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { formatError } from '../core/errors.ts';
 import { EXIT } from './exit.ts';
-import { dirOption, jsonOption, listenOption, logLevelOption } from './options.ts';
+import {
+  dirOption,
+  jsonOption,
+  listenOption,
+  logLevelOption,
+  outputOption,
+  serverOption,
+  tokenOption,
+} from './options.ts';
 import { SERVICES, type ServiceName } from './run.ts';
 
 /** The command line. Commands are loaded when they are called, so that --help is quick. */
@@ -72,8 +80,40 @@ program
     finish(check(options));
   });
 
-const { addQuery } = await import('./commands/query.options.ts');
-addQuery(program, finish);
+program
+  .command('query')
+  .description('ask a running server: LogQL if it begins with {, else PromQL')
+  .argument('<query>', 'as in \'{service="web"} |= "timeout"\'')
+  .addOption(serverOption())
+  .addOption(tokenOption())
+  .option('--since <duration>', 'this long back from --to (lines: 1h)')
+  .option('--from <time>', 'RFC 3339, or seconds or nanoseconds since the epoch')
+  .option('--to <time>', 'likewise (default: now)')
+  .option('--step <duration>', 'of metric queries over a time')
+  .option('--limit <n>', 'lines at most; 0: all', '100')
+  .option('--batch <n>', 'lines asked for at a time')
+  .option('--forward', 'oldest first')
+  .option('--logql', 'it is LogQL, whatever it begins with')
+  .option('--promql', 'it is PromQL, whatever it begins with')
+  .addOption(outputOption())
+  .addOption(jsonOption('the same as --output json'))
+  .action(async (text: string, options) => {
+    const { query } = await import('./commands/query.ts');
+    finish(await query({ ...options, query: text }));
+  });
+
+program
+  .command('tail')
+  .description('print lines as they pass on a running server')
+  .argument('<query>', 'a LogQL log query, as in \'{level="error"}\'')
+  .addOption(serverOption())
+  .addOption(tokenOption())
+  .addOption(outputOption())
+  .addOption(jsonOption('the same as --output json'))
+  .action(async (text: string, options) => {
+    const { tail } = await import('./commands/tail.ts');
+    finish(await tail({ ...options, query: text }));
+  });
 
 program
   .command('demo')

@@ -1,4 +1,6 @@
 import { Option } from 'commander';
+import { DEFAULT_SERVER } from './commands/client.ts';
+import { OUTPUTS } from './commands/print.ts';
 
 /** Options that several commands share; one place, so that they read the same everywhere. */
 
@@ -25,3 +27,14 @@ export const logLevelOption = (): Option =>
     .default('info');
 
 export const jsonOption = (what: string): Option => new Option('--json', what);
+
+export const serverOption = (): Option =>
+  new Option('--server <url>', 'a running Reflexarc')
+    .env('REFLEXARC_SERVER')
+    .default(DEFAULT_SERVER);
+
+export const tokenOption = (): Option =>
+  new Option('--token <token>', "bearer token (else the environment's REFLEXARC_TOKEN)");
+
+export const outputOption = (): Option =>
+  new Option('-o, --output <form>', 'how it is printed').choices(OUTPUTS);
