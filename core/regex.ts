@@ -1,4 +1,4 @@
-import { RE2JS, RE2JSException } from 're2js';
+import { type Matcher, RE2JS, RE2JSException } from 're2js';
 import { messageOf, ReflexarcError } from './errors.ts';
 
 /**
@@ -16,6 +16,8 @@ export interface Regex {
    * Regexp.Expand does: `$$` is a dollar, an unknown group is empty. Undefined when nothing matches.
    */
   expand(text: string, template: string): string | undefined;
+  /** Every match replaced by the template, filled as `expand` does. */
+  replaceAll(text: string, template: string): string;
 }
 
 /** @throws bad_query when the pattern is not RE2 syntax. */
@@ -33,6 +35,14 @@ export function compileRegex(source: string, options: { anchored?: boolean } = {
   }
   const groups = compiled.namedGroups();
   const names = Object.keys(groups);
+  const fill = (matcher: Matcher, template: string): string =>
+    template.replace(/\$(?:(\$)|(\w+)|\{(\w+)\})/g, (_, dollar, bare, braced) => {
+      if (dollar !== undefined) return '$';
+      const name = String(bare ?? braced);
+      const index = /^\d+$/.test(name) ? Number(name) : groups[name];
+      const known = index !== undefined && index <= compiled.groupCount();
+      return known ? (matcher.group(index) ?? '') : '';
+    });
   return {
     source,
     test: (text) => compiled.matcher(text).find(),
@@ -45,15 +55,17 @@ export function compileRegex(source: string, options: { anchored?: boolean } = {
     },
     expand(text, template) {
       const matcher = compiled.matcher(text);
-      if (!matcher.find()) return undefined;
-      return template.replace(/\$(?:(\$)|(\w+)|\{(\w+)\})/g, (_, dollar, bare, braced) => {
-        if (dollar !== undefined) return '$';
-        const name = String(bare ?? braced);
-        const index = /^\d+$/.test(name) ? Number(name) : groups[name];
-        return index === undefined || index > compiled.groupCount()
-          ? ''
-          : (matcher.group(index) ?? '');
-      });
+      return matcher.find() ? fill(matcher, template) : undefined;
+    },
+    replaceAll(text, template) {
+      const matcher = compiled.matcher(text);
+      let out = '';
+      let from = 0;
+      while (matcher.find()) {
+        out += text.slice(from, matcher.start()) + fill(matcher, template);
+        from = matcher.end();
+      }
+      return out + text.slice(from);
     },
   };
 }
