@@ -93,6 +93,9 @@ export class EmbeddedBus implements Bus {
     this.#metrics.size((set) => {
       for (const { topic, bytes } of this.#logs.values()) set({ topic }, bytes);
     });
+    this.#metrics.waiting((set) => {
+      for (const topic of this.#logs.keys()) set({ topic }, this.#writer.waiting(topic));
+    });
     this.#metrics.lag((set) => {
       for (const { topic, name, position } of this.#offsets.all()) {
         const log = this.#log(topic);

@@ -101,11 +101,15 @@ export function busMetrics(registry: Registry) {
       'topic',
       'group',
     ]),
+    waiting: gauge('reflexarc_bus_waiting_publishers', 'Publish calls that wait for room', [
+      'topic',
+    ]),
     size: gauge('reflexarc_bus_size_bytes', 'Bytes that the topic holds', ['topic']),
   };
 }
 
 export function removeGauges(registry: Registry): void {
   registry.removeSingleMetric('reflexarc_bus_lag_messages');
+  registry.removeSingleMetric('reflexarc_bus_waiting_publishers');
   registry.removeSingleMetric('reflexarc_bus_size_bytes');
 }

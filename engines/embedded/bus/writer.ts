@@ -168,6 +168,11 @@ export class Writer {
     return this.#queues.get(topic) ?? [];
   }
 
+  /** Publish calls that wait for room. */
+  waiting(topic: Topic): number {
+    return this.#queue(topic).filter(({ blocked }) => blocked !== undefined).length;
+  }
+
   #unblock(request: Request): void {
     if (request.blocked === undefined) return;
     const { metrics, telemetry } = this.#parts;
