@@ -106,8 +106,14 @@ export class Reports {
   #enqueue(one: Case, records: readonly ActionRecord[]): void {
     for (const record of records) this.#queue.push({ one, record });
     this.#metrics.backlog.set(this.#queue.length);
+    this.#wake();
+  }
+
+  #wake(): void {
     this.#sending ??= this.#send().finally(() => {
       this.#sending = undefined;
+      // Something may have come between the last look and this.
+      if (this.#queue.length > 0 && !this.#abort.signal.aborted) this.#wake();
     });
   }
 
@@ -157,7 +163,7 @@ export class Reports {
   /** Gives what waits a last chance; the rest stays in the outboxes. */
   async close(patience: number): Promise<void> {
     const timer = this.#clock.after(patience, () => this.#giveUp());
-    await this.#sending;
+    while (this.#sending !== undefined) await this.#sending;
     timer.cancel();
     this.#giveUp();
   }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { duration, notYet } from '../../core/config/fields.ts';
-import { formatError } from '../../core/errors.ts';
+import { isReflexarcError, messageOf } from '../../core/errors.ts';
 import { compileMatcher, type Matcher } from '../../core/labels.ts';
 import { parseMatcher } from '../../lang/matchers.ts';
 import { compileTemplate } from '../../lang/template.ts';
@@ -15,7 +15,7 @@ function parsed<T>(parse: (text: string) => T, description: string) {
       try {
         return { text, value: parse(text) };
       } catch (error) {
-        context.addIssue({ code: 'custom', message: formatError(error) });
+        context.addIssue({ code: 'custom', message: explain(error) });
         return z.NEVER;
       }
     })
@@ -27,6 +27,12 @@ function matcher(text: string): Matcher {
   compileMatcher(value); // a regex that does not compile is this field's problem, not a later surprise
   return value;
 }
+
+/** Without the place within the text: the field's own place is named. */
+const explain = (error: unknown): string =>
+  isReflexarcError(error) && error.hint !== undefined
+    ? `${error.message} (${error.hint})`
+    : messageOf(error);
 
 const template = (description: string) =>
   parsed((text) => {
