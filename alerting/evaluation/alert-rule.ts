@@ -6,7 +6,7 @@ import type { Sample } from '../../core/records/metric.ts';
 import type { Telemetry } from '../../core/service.ts';
 import { type Nanos, nanosToMillis } from '../../core/time.ts';
 import type { LogSelection } from '../../lang/logql/select.ts';
-import type { AlertRule } from '../rules/rule.ts';
+import type { AlertRule, RuleSource } from '../rules/rule.ts';
 import {
   type Alert,
   type Alerts,
@@ -42,7 +42,7 @@ const MAX_AHEAD = 60_000;
 
 /** What a step leads to. `records` has one for each transition. */
 export interface Change {
-  readonly rule: AlertRule;
+  readonly rule: RuleSource;
   readonly transitions: readonly { readonly alert: Alert; readonly record: AlertRecord }[];
   /** Changed in what must survive, without a transition. */
   readonly kept: readonly Alert[];
@@ -59,7 +59,7 @@ export interface RuleDeps {
   /** News about a firing alert. */
   readonly publish: (record: AlertRecord) => void;
   /** Values and annotations of what fires, as of a tick. */
-  readonly observe: (rule: AlertRule, alerts: readonly Alert[]) => void;
+  readonly observe: (rule: RuleSource, alerts: readonly Alert[]) => void;
 }
 
 /** What has been published about a firing alert. */

@@ -5,10 +5,9 @@ import { ConfigError, type Loaded, loadYaml } from '../../core/config/yaml.ts';
 import { isReflexarcError, messageOf, ReflexarcError } from '../../core/errors.ts';
 import type { Matcher } from '../../core/labels.ts';
 import { parseMatchers } from '../../lang/matchers.ts';
-import { compileTemplate } from '../../lang/template.ts';
 import type { Target } from './http.ts';
 import type { Integration, Receiver } from './integration.ts';
-import { type Route, matchersText, routeMatcher } from './route.ts';
+import { matchersText, type Route, routeMatcher } from './route.ts';
 import {
   type HttpSpec,
   type NotifyFile,
@@ -18,7 +17,7 @@ import {
   type WebhookSpec,
 } from './schema.ts';
 import { type SlackTexts, slackPayload, type Text } from './slack.ts';
-import { templateData } from './template-data.ts';
+import { compileMessageTemplate } from './template.ts';
 import { webhookPayload } from './webhook.ts';
 
 export interface NotifyConfig {
@@ -107,7 +106,8 @@ class Builder {
       return { problems: this.#problems };
     }
     const matching = Object.keys({ ...root.match, ...root.match_re }).length + root.matchers.length;
-    if (matching > 0) this.#problem(['route'], 'the root route takes every alert: no matchers here');
+    if (matching > 0)
+      this.#problem(['route'], 'the root route takes every alert: no matchers here');
     if (root.continue) this.#problem(['route', 'continue'], 'has no meaning on the root route');
     if (root.receiver === undefined) this.#problem(['route'], 'the root route needs a `receiver`');
     const route = this.#route(root, DEFAULTS, ['route'], receivers);
@@ -267,7 +267,12 @@ class Builder {
     const url =
       own ??
       this.#secret(global.slack_api_url, global.slack_api_url_file, ['global'], 'slack_api_url');
-    const named = [spec.api_url, spec.api_url_file, global.slack_api_url, global.slack_api_url_file];
+    const named = [
+      spec.api_url,
+      spec.api_url_file,
+      global.slack_api_url,
+      global.slack_api_url_file,
+    ];
     if (named.every((each) => each === undefined)) {
       this.#problem(path, '`api_url` or `api_url_file` is needed, here or as global.slack_api_url');
     }
@@ -281,14 +286,13 @@ class Builder {
   }
 
   #slackTexts(spec: SlackSpec, path: Path): SlackTexts {
-    const text = <K extends string>(key: K, from: string | undefined, at: Path) => {
-      if (from === undefined) return {};
-      const template = this.#try(at, () => compileTemplate(from));
-      if (template === undefined) return {};
-      return { [key]: (message) => template(templateData(message)) } as Record<K, Text>;
+    const compile = (from: string, at: Path): Text =>
+      this.#try(at, () => compileMessageTemplate(from)) ?? (() => '');
+    const own = <K extends keyof SlackTexts>(key: K, field: keyof SlackSpec) => {
+      const from = spec[field];
+      if (typeof from !== 'string') return {};
+      return { [key]: compile(from, [...path, field]) } as Record<K, Text>;
     };
-    const own = <K extends keyof SlackTexts>(key: K, field: keyof SlackSpec) =>
-      text(key, spec[field] as string | undefined, [...path, field]);
     return {
       ...own('channel', 'channel'),
       ...own('username', 'username'),
@@ -304,17 +308,11 @@ class Builder {
       ...own('imageUrl', 'image_url'),
       ...own('thumbUrl', 'thumb_url'),
       ...own('callbackId', 'callback_id'),
-      fields: spec.fields.flatMap(({ title, value, short }, index) => {
-        const at = [...path, 'fields', index];
-        const made = {
-          ...text('title', title, [...at, 'title']),
-          ...text('value', value, [...at, 'value']),
-          short: short ?? spec.short_fields,
-        };
-        return made.title === undefined || made.value === undefined
-          ? []
-          : [{ title: made.title, value: made.value, short: made.short }];
-      }),
+      fields: spec.fields.map(({ title, value, short }, index) => ({
+        title: compile(title, [...path, 'fields', index, 'title']),
+        value: compile(value, [...path, 'fields', index, 'value']),
+        short: short ?? spec.short_fields,
+      })),
       linkNames: spec.link_names,
       mrkdwnIn: spec.mrkdwn_in,
     };

@@ -24,7 +24,11 @@ export interface SlackTexts {
   readonly imageUrl?: Text;
   readonly thumbUrl?: Text;
   readonly callbackId?: Text;
-  readonly fields: readonly { readonly title: Text; readonly value: Text; readonly short: boolean }[];
+  readonly fields: readonly {
+    readonly title: Text;
+    readonly value: Text;
+    readonly short: boolean;
+  }[];
   readonly linkNames: boolean;
   readonly mrkdwnIn: readonly string[];
 }

@@ -10,7 +10,7 @@ import type { Rule, RuleGroup, Template, Templates } from './rule.ts';
 import { type GroupSpec, type RuleSpec, rulesSchema } from './schema.ts';
 
 export interface LoadedRules {
-  /** Empty when there is a problem anywhere: a file is taken whole or not at all. */
+  /** Of the files without a problem: a file is taken whole or not at all. */
   readonly rules: readonly RuleGroup[];
   /** Of all files, each with file, line, column and field. */
   readonly problems: readonly ReflexarcError[];
@@ -35,7 +35,7 @@ export function loadRules(dir: string): LoadedRules {
       );
     }
   }
-  return { rules: problems.length > 0 ? [] : rules, problems };
+  return { rules, problems };
 }
 
 function ruleFiles(dir: string, problems: ReflexarcError[]): string[] {

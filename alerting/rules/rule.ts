@@ -21,9 +21,14 @@ interface RuleBase {
   readonly query: Query;
 }
 
-export interface AlertRule extends RuleBase {
-  readonly kind: 'alert';
+/** Which rule an alert comes from; known also where the rule itself is gone from the files. */
+export interface RuleSource {
+  readonly id: string;
   readonly ref: RuleRef;
+}
+
+export interface AlertRule extends RuleBase, RuleSource {
+  readonly kind: 'alert';
   /** Milliseconds. */
   readonly for: number;
   readonly keepFiringFor: number;

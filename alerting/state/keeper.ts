@@ -1,6 +1,7 @@
 import type { State } from '../../core/contracts/state.ts';
-import type { AlertRecord } from '../../core/records/alert.ts';
+import type { AlertRecord, RuleRef } from '../../core/records/alert.ts';
 import type { Telemetry } from '../../core/service.ts';
+import type { RuleSource } from '../rules/rule.ts';
 import type { Alert } from './machine.ts';
 
 const ALERTS = 'alerting/alerts/';
@@ -12,16 +13,20 @@ const SEEN_INTERVAL = 60_000;
 
 /** What is kept of one alert. A NaN or an infinity as text: JSON has none. */
 interface Kept {
+  readonly rule: RuleRef;
   readonly alert: Omit<Alert, 'value'> & { readonly value: number | string };
   /** Its transition that may not be on the bus yet. */
   readonly unpublished?: AlertRecord;
 }
 
 export interface Restored {
-  /** By rule, then by fingerprint. */
-  readonly alerts: ReadonlyMap<string, ReadonlyMap<string, Alert>>;
+  /** By the rule's id, then by fingerprint. */
+  readonly rules: ReadonlyMap<
+    string,
+    { readonly rule: RuleSource; readonly alerts: ReadonlyMap<string, Alert> }
+  >;
   /** Oldest first: to be published again; consumers know them by their ids. */
-  readonly unpublished: readonly { readonly rule: string; readonly record: AlertRecord }[];
+  readonly unpublished: readonly AlertRecord[];
 }
 
 /** The alerts in State: written before anybody hears of a change, and read at the start. */
@@ -37,18 +42,23 @@ export class AlertKeeper {
 
   /** Durable when it resolves; all or nothing. */
   async put(
-    changes: readonly { rule: string; alert: Alert; unpublished?: AlertRecord }[],
+    changes: readonly {
+      readonly rule: RuleSource;
+      readonly alert: Alert;
+      readonly unpublished?: AlertRecord | undefined;
+    }[],
   ): Promise<void> {
     if (changes.length === 0) return;
     await this.#state.put(
       changes.map(({ rule, alert, unpublished }) => {
         const value: Kept = {
+          rule: rule.ref,
           alert: { ...alert, value: encode(alert.value) },
           ...(unpublished === undefined
             ? {}
             : { unpublished: { ...unpublished, value: encode(unpublished.value) as number } }),
         };
-        return { key: keyOf(rule, alert.fingerprint), value };
+        return { key: keyOf(rule.id, alert.fingerprint), value };
       }),
     );
   }
@@ -72,25 +82,24 @@ export class AlertKeeper {
   async restore(): Promise<Restored> {
     const seen = (await this.#state.get<number>(SEEN))?.value;
     const away = seen === undefined ? 0 : this.#telemetry.clock.now() - seen;
-    const alerts = new Map<string, Map<string, Alert>>();
-    const unpublished: { rule: string; record: AlertRecord }[] = [];
+    const rules = new Map<string, { rule: RuleSource; alerts: Map<string, Alert> }>();
+    const unpublished: AlertRecord[] = [];
     for (const { key, value } of await this.#state.list(ALERTS)) {
-      const [rule = '', fingerprint = ''] = key.slice(ALERTS.length).split('/');
+      const [id = '', fingerprint = ''] = key.slice(ALERTS.length).split('/');
       const kept = value as unknown as Kept;
       const alert: Alert = { ...kept.alert, value: Number(kept.alert.value) };
       if (alert.state === 'pending' && away > OUTAGE_TOLERANCE) {
-        await this.forget(rule, [fingerprint]);
+        await this.forget(id, [fingerprint]);
         continue;
       }
-      const ofRule = alerts.get(rule) ?? new Map<string, Alert>();
-      alerts.set(rule, ofRule.set(fingerprint, alert));
+      const entry = rules.get(id) ?? { rule: { id, ref: kept.rule }, alerts: new Map() };
+      rules.set(id, entry);
+      entry.alerts.set(fingerprint, alert);
       const record = kept.unpublished;
-      if (record !== undefined) {
-        unpublished.push({ rule, record: { ...record, value: Number(record.value) } });
-      }
+      if (record !== undefined) unpublished.push({ ...record, value: Number(record.value) });
     }
-    unpublished.sort((a, b) => a.record.timestamp - b.record.timestamp);
-    return { alerts, unpublished };
+    unpublished.sort((a, b) => a.timestamp - b.timestamp);
+    return { rules, unpublished };
   }
 }
 

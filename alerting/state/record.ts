@@ -1,6 +1,6 @@
 import type { AlertRecord } from '../../core/records/alert.ts';
 import type { Gathered } from '../evaluation/evidence.ts';
-import type { AlertRule } from '../rules/rule.ts';
+import type { RuleSource } from '../rules/rule.ts';
 import type { Alert } from './machine.ts';
 
 /**
@@ -10,7 +10,7 @@ import type { Alert } from './machine.ts';
  * @param now milliseconds: when it was decided
  */
 export function recordOf(
-  rule: AlertRule,
+  rule: RuleSource,
   alert: Alert,
   cause: AlertRecord['cause'],
   gathered: Gathered,
