@@ -79,6 +79,7 @@ async function collect(): Promise<{ cpu: number; rate: number }> {
       key: 'bench',
       kind: 'docker',
       from: 'beginning',
+      older: true,
       maxLine: maxLine + CHUNK_SPARE,
       linger: 0,
       name: (_place, fingerprint) => ({ source: 'docker:bench', generation: fingerprint }),

@@ -1,7 +1,10 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
+/** By kind of source. */
+type Sums = ReadonlyMap<string, { readonly open: number; readonly lag: number }>;
+
 /** Everything the collectors count, under `reflexarc_collect_`. */
-export function collectMeasures(registry: Registry) {
+export function collectMeasures(registry: Registry, sums: () => Sums = () => new Map()) {
   const registers = [registry];
   const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
     new Counter({ name: `reflexarc_collect_${name}`, help, labelNames, registers });
@@ -33,12 +36,21 @@ export function collectMeasures(registry: Registry) {
       help: 'Files held open',
       labelNames: ['kind'] as const,
       registers,
+      // Asked for when scraped.
+      collect() {
+        this.reset();
+        for (const [kind, { open }] of sums()) this.set({ kind }, open);
+      },
     }),
     lag: new Gauge({
       name: 'reflexarc_collect_lag_bytes',
       help: 'Bytes in files that the bus does not have yet',
       labelNames: ['kind'] as const,
       registers,
+      collect() {
+        this.reset();
+        for (const [kind, { lag }] of sums()) this.set({ kind }, lag);
+      },
     }),
     readErrors: counter('read_errors_total', 'Reads of a source that failed', ['kind', 'code']),
     truncatedLines: counter('truncated_lines_total', 'Lines cut at sources.max_line', ['kind']),

@@ -68,7 +68,8 @@ const SYSLOG: readonly Level[] = [
 const JSON_FIELD =
   /"(?:level|severity|lvl|log\.level|loglevel|log_level|levelname|level_name)"\s*:\s*(?:"([A-Za-z]{1,13})"|(\d{1,3})[,}\s])/i;
 const LOGFMT = /(?:^|[\s,])(?:level|lvl|severity|log\.level|loglevel)=(?:"?([A-Za-z]{1,13})|(\d+))/;
-const ANSI = /\u001b\[[\d;]*m/g;
+const ESCAPE = '\u001b';
+const ANSI = new RegExp(`${ESCAPE}\\[[\\d;]*m`, 'g');
 const SYSLOG_PRIORITY = /^<(\d{1,3})>/;
 const KLOG = /^[IWEF]\d{4} \d\d:\d\d:\d\d/;
 const UPPER_INSIDE = /(?:^|[\s:])([A-Z]{3,13})(?:[\s:]|$)/;
@@ -97,7 +98,7 @@ function numericLevel(value: number): Level | undefined {
  */
 export function detectLevel(line: string): Level | undefined {
   let head = line.length > HEAD ? line.slice(0, HEAD) : line;
-  if (head.includes('\u001b')) head = head.replace(ANSI, '');
+  if (head.includes(ESCAPE)) head = head.replace(ANSI, '');
   const first = head.charCodeAt(0);
   if (first === 123 /* { */) {
     const found = JSON_FIELD.exec(head);

@@ -16,7 +16,12 @@ const DEAD_LETTER_BYTES = 8192;
 /** Values for the bus and what to do once they are durable. */
 export interface Parcel {
   readonly topic: Topic;
-  readonly values: readonly { readonly value: Uint8Array; readonly records: number }[];
+  /** `key`: where it is not the lane's. */
+  readonly values: readonly {
+    readonly key?: string;
+    readonly value: Uint8Array;
+    readonly records: number;
+  }[];
   /** Called once, when this parcel and every earlier one of its lane are durable. */
   readonly done: () => void;
 }
@@ -36,6 +41,7 @@ export class Output {
   #bytes = 0;
   #problem: string | undefined;
   #failing = 0;
+  #closing = false;
 
   constructor(deps: { bus: BusWriter; telemetry: Telemetry; measures: Measures }) {
     this.#bus = deps.bus;
@@ -49,6 +55,7 @@ export class Output {
       publish: (topic, messages) => this.#publish(topic, messages),
       grow: (bytes) => this.#grow(bytes),
       crowded: () => this.#bytes >= TOTAL_BYTES,
+      closing: () => this.#closing,
       waitForRoom: (run) => void this.#waiting.add(run),
       idle: () => this.#lanes.delete(lane),
       busy: () => this.#lanes.add(lane),
@@ -59,6 +66,12 @@ export class Output {
   /** Why nothing goes out just now. */
   problem(): string | undefined {
     return this.#problem;
+  }
+
+  /** Nothing more is to come: lets go of those who wait for room. */
+  close(): void {
+    this.#closing = true;
+    this.#callWaiting();
   }
 
   /** Waits until everything handed over is durable, `ms` at most, then gives up the rest. */
@@ -82,7 +95,10 @@ export class Output {
   #grow(bytes: number): void {
     this.#bytes += bytes;
     this.#measures.pending.set(this.#bytes);
-    if (bytes > 0 || this.#bytes >= TOTAL_BYTES) return;
+    if (bytes <= 0 && this.#bytes < TOTAL_BYTES) this.#callWaiting();
+  }
+
+  #callWaiting(): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const run of waiting) run();
@@ -203,6 +219,7 @@ interface LaneDeps {
   publish(topic: Topic, messages: readonly Outgoing[]): Promise<void>;
   grow(bytes: number): void;
   crowded(): boolean;
+  closing(): boolean;
   waitForRoom(run: () => void): void;
   idle(): void;
   busy(): void;
@@ -214,7 +231,7 @@ export class Lane {
   readonly #queue: { parcel: Parcel; bytes: number }[] = [];
   #bytes = 0;
   #running: Promise<void> | undefined;
-  #room: (() => void) | undefined;
+  readonly #room = new Set<() => void>();
 
   constructor(key: string, deps: LaneDeps) {
     this.key = key;
@@ -225,10 +242,23 @@ export class Lane {
     return this.#bytes >= LANE_BYTES || (this.#bytes > 0 && this.#deps.crowded());
   }
 
-  /** Calls back once there is room again. */
+  /** Whether something is under way: what comes meanwhile is better gathered. */
+  get busy(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Calls back once there may be room again, or when nothing more is taken. */
   onRoom(run: () => void): void {
-    if (this.#bytes >= LANE_BYTES) this.#room = run;
-    else this.#deps.waitForRoom(run);
+    if (this.#bytes >= LANE_BYTES) this.#room.add(run);
+    this.#deps.waitForRoom(run);
+  }
+
+  /** Resolves when there is room. @returns false when nothing more is taken. */
+  async room(): Promise<boolean> {
+    while (this.full && !this.#deps.closing()) {
+      await new Promise<void>((resolve) => this.onRoom(resolve));
+    }
+    return !this.#deps.closing();
   }
 
   push(parcel: Parcel): void {
@@ -258,7 +288,7 @@ export class Lane {
         const batch = this.#take();
         const topic = batch[0]?.parcel.topic ?? 'logs';
         const messages = batch.flatMap(({ parcel }) =>
-          parcel.values.map((value) => ({ key: this.key, ...value })),
+          parcel.values.map((value) => ({ ...value, key: value.key ?? this.key })),
         );
         if (messages.length > 0) await this.#deps.publish(topic, messages);
         let bytes = 0;
@@ -268,10 +298,10 @@ export class Lane {
         }
         this.#bytes -= bytes;
         this.#deps.grow(-bytes);
-        const room = this.#room;
-        if (room !== undefined && !this.full) {
-          this.#room = undefined;
-          room();
+        if (this.#room.size > 0 && !this.full) {
+          const waiting = [...this.#room];
+          this.#room.clear();
+          for (const run of waiting) run();
         }
       }
       this.#deps.idle();

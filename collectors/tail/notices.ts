@@ -54,7 +54,7 @@ export class Notices {
   }
 
   close(): void {
-    for (const folder of [...this.#folders.keys()]) this.#drop(folder);
+    for (const folder of this.#folders.keys()) this.#drop(folder);
   }
 
   #drop(folder: string): void {

@@ -52,6 +52,8 @@ export interface TailSpec {
   readonly key: string;
   readonly kind: string;
   readonly from: 'beginning' | 'end';
+  /** Whether a log not seen before begins with the files it was rotated to. */
+  readonly older: boolean;
   readonly maxLine: number;
   /** Milliseconds for which a rotated file may still grow. */
   readonly linger: number;
@@ -227,7 +229,7 @@ export class Tail {
       this.#look = false;
       await this.#lookAtPath();
     }
-    for (const file of [...this.#files]) {
+    for (const file of this.#files) {
       if (file.ended) continue;
       const outcome = await this.#read(file, buffer);
       if (outcome === 'more') return true;
@@ -453,9 +455,11 @@ export class Tail {
 
   async #newest(): Promise<Found[]> {
     const all = await candidates(this.spec.path);
-    return all.filter(
-      (found) => found.path === this.spec.path && !this.#past.includes(inodeKey(found)),
-    );
+    return all.filter((found) => this.#begins(found) && !this.#past.includes(inodeKey(found)));
+  }
+
+  #begins(found: Found): boolean {
+    return this.spec.older || found.path === this.spec.path;
   }
 
   /** What was rotated since, oldest first, and the file at the path. */
@@ -557,7 +561,7 @@ export class Tail {
     const saved = await this.#deps.checkpoints.read(this.spec.key, tailCheckpoint);
     const all = await candidates(this.spec.path);
     if (saved === undefined) {
-      await this.#append(all.filter((found) => found.path === this.spec.path));
+      await this.#append(all.filter((found) => this.#begins(found)));
       if (this.spec.from === 'end') for (const file of this.#files) await skipToEnd(file);
     } else {
       this.#past = [...saved.past];

@@ -68,6 +68,11 @@ export class Tailing {
     return tail;
   }
 
+  /** Something may have been written to it. */
+  wake(tail: Tail): void {
+    this.#turns.wake(tail);
+  }
+
   /** Lets go of a tail; what it read and the bus took is on record. */
   async remove(tail: Tail): Promise<void> {
     const entry = this.#tails.get(tail);

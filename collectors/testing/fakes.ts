@@ -97,9 +97,9 @@ export function testTelemetry(clock: Clock = systemClock): Telemetry & { readonl
   return { log, metrics: new Registry(), clock, said };
 }
 
-/** Resolves when the condition holds; looked at every few milliseconds, for 10 s at most. */
+/** Resolves when the condition holds; looked at every few milliseconds, for 5 s at most. */
 export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
-  const deadline = systemClock.monotonic() + 10_000;
+  const deadline = systemClock.monotonic() + 5000;
   while (!condition()) {
     if (systemClock.monotonic() > deadline) throw new Error(`waited too long for ${what}`);
     await systemClock.sleep(2);
