@@ -78,6 +78,9 @@ export interface Decoded<T> {
 export class StreamCache {
   readonly #streams = new Map<string, Stream>();
   readonly #max: number;
+  /** Neighbours are mostly of one stream: comparing bytes is cheaper than hashing a text. */
+  #lastTail: Buffer = Buffer.alloc(0);
+  #lastStream: Stream | undefined;
 
   constructor(max = 10_000) {
     this.#max = max;
@@ -85,6 +88,19 @@ export class StreamCache {
 
   get(text: string): Stream | undefined {
     return this.#streams.get(text);
+  }
+
+  /** The stream of the last call of `remember`, when the line ends as that one did. */
+  recall(line: Buffer, from: number): Stream | undefined {
+    const tail = this.#lastTail;
+    return tail.length === line.length - from && tail.compare(line, from) === 0
+      ? this.#lastStream
+      : undefined;
+  }
+
+  remember(line: Buffer, from: number, stream: Stream): void {
+    this.#lastTail = Buffer.from(line.subarray(from));
+    this.#lastStream = stream;
   }
 
   set(text: string, stream: Stream): void {
@@ -124,16 +140,56 @@ export function decodeLogs(value: Uint8Array, cache: StreamCache): Decoded<LogRe
 function decodeLog(line: Buffer, cache: StreamCache): LogRecord {
   const mark = line.indexOf(STREAM_MARK);
   if (mark === -1) return fromDocument(parseObject(line.toString()), undefined);
-  const tail = line.toString('utf8', mark);
-  let stream = cache.get(tail);
+  let stream = cache.recall(line, mark);
   if (stream === undefined) {
-    const document = parseObject(`{${tail.slice(1)}`);
-    stream = streamOf(document);
-    // Only a tail that holds nothing but the stream may stand for it.
-    if (stream === undefined) return fromDocument(parseObject(line.toString()), undefined);
-    cache.set(tail, stream);
+    const tail = line.toString('utf8', mark);
+    stream = cache.get(tail);
+    if (stream === undefined) {
+      const document = parseObject(`{${tail.slice(1)}`);
+      stream = streamOf(document);
+      // Only a tail that holds nothing but the stream may stand for it.
+      if (stream === undefined) return fromDocument(parseObject(line.toString()), undefined);
+      cache.set(tail, stream);
+    }
+    cache.remember(line, mark, stream);
   }
-  return fromDocument(parseObject(`${line.toString('utf8', 0, mark)}}`), stream);
+  const head = line.toString('utf8', 0, mark);
+  return fromHead(head, stream) ?? fromDocument(parseObject(`${head}}`), stream);
+}
+
+const HEAD = `{"${TIMESTAMP}":"`;
+const HEAD_ID = `","${ID}":"`;
+const HEAD_POSITION = `","${POSITION}":`;
+const HEAD_MESSAGE = `,"${MESSAGE}":"`;
+
+/**
+ * A head exactly as `encodeLog` writes it, without further fields, read in place: three times as
+ * fast as a document of any shape. Undefined: read it as a document.
+ */
+function fromHead(head: string, stream: Stream): LogRecord | undefined {
+  const from = HEAD.length;
+  const idFrom = from + 30 + HEAD_ID.length;
+  if (!head.startsWith(HEAD) || !head.startsWith(HEAD_ID, from + 30)) return undefined;
+  const timestamp = normalizeRfc3339(head.slice(from, from + 30));
+  const idTo = head.indexOf('"', idFrom);
+  if (timestamp === undefined || idTo <= idFrom) return undefined;
+  const id = head.slice(idFrom, idTo);
+  // A quote that is not escaped and a comma end the message; a field follows.
+  const messageAt = head.indexOf(HEAD_MESSAGE, idTo);
+  if (id.includes('\\') || messageAt === -1) return undefined;
+  const lineAt = messageAt + HEAD_MESSAGE.length - 1;
+  const next = head.indexOf('","', lineAt + 1);
+  if ((next !== -1 && next !== head.length - 3) || !head.endsWith('"')) return undefined;
+  try {
+    const line: unknown = JSON.parse(head.slice(lineAt));
+    if (typeof line !== 'string') return undefined;
+    if (messageAt === idTo + 1) return { timestamp, id, line, stream };
+    if (!head.startsWith(HEAD_POSITION, idTo)) return undefined;
+    const position: unknown = JSON.parse(head.slice(idTo + HEAD_POSITION.length, messageAt));
+    return isPosition(position) ? { timestamp, id, position, line, stream } : undefined;
+  } catch {
+    return undefined; // whoever reads it as a document says what is wrong
+  }
 }
 
 function parseObject(text: string): Record<string, unknown> {

@@ -1,46 +1,31 @@
 import type { BusPosition } from '../../../core/contracts/store.ts';
+import type { Frame } from './wal.ts';
 
-/** One call of `append`, as it is written into the log. */
+/** One call of `append`: its messages one after the other in `bytes`. */
 export interface Call {
-  readonly values: readonly Uint8Array[];
+  readonly bytes: Uint8Array;
+  readonly lengths: readonly number[];
   readonly commit: BusPosition | undefined;
   /** Wall clock, milliseconds. */
   readonly now: number;
 }
 
-/** Length of the heading, the heading as JSON, then all values one after the other. */
-export function encodeCalls(calls: readonly Call[]): Buffer {
-  const heading = Buffer.from(
-    JSON.stringify(
-      calls.map(({ values, commit, now }) => ({
-        lengths: values.map(({ length }) => length),
-        commit,
-        now,
-      })),
-    ),
-  );
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(heading.length);
-  return Buffer.concat([length, heading, ...calls.flatMap(({ values }) => values)]);
+export function encodeCall({ bytes, lengths, commit, now }: Call): Frame {
+  return { heading: Buffer.from(JSON.stringify({ lengths, commit, now })), data: bytes };
 }
 
-interface Heading {
-  readonly lengths: readonly number[];
-  readonly commit?: BusPosition;
-  readonly now: number;
+export function decodeCall({ heading, data }: Frame): Call {
+  const { lengths, commit, now } = JSON.parse(Buffer.from(heading).toString()) as Omit<
+    Call,
+    'bytes'
+  >;
+  return { bytes: data, lengths, commit, now };
 }
 
-export function decodeCalls(payload: Buffer): Call[] {
-  const end = 4 + payload.readUInt32LE(0);
-  let at = end;
-  return (JSON.parse(payload.toString('utf8', 4, end)) as Heading[]).map(
-    ({ lengths, commit, now }) => ({
-      values: lengths.map((length) => {
-        at += length;
-        return payload.subarray(at - length, at);
-      }),
-      commit,
-      now,
-    }),
-  );
+export function valuesOf({ bytes, lengths }: Call): Uint8Array[] {
+  let at = 0;
+  return lengths.map((length) => {
+    at += length;
+    return bytes.subarray(at - length, at);
+  });
 }

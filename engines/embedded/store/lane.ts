@@ -2,13 +2,13 @@ import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type DuckDBConnection, INTEGER, LIST, listValue, VARCHAR } from '@duckdb/node-api';
-import type { AppendResult, BusPosition } from '../../../core/contracts/store.ts';
+import type { AppendResult } from '../../../core/contracts/store.ts';
 import { messageOf, ReflexarcError } from '../../../core/errors.ts';
 import { formatRfc3339 } from '../../../core/time.ts';
 import { type Database, escapeGlob, quote } from './database.ts';
 import type { Dictionary } from './dictionary.ts';
 import { checksumOf, removeFile, sizeOf, syncFile, syncFolder, writeError } from './files.ts';
-import { type Call, decodeCalls, encodeCalls } from './frame.ts';
+import { type Call, decodeCall, encodeCall, valuesOf } from './frame.ts';
 import { type Frozen, Generation } from './generation.ts';
 import type { Mark } from './logs.ts';
 import { type Manifest, type SegmentEntry, writeManifest } from './manifest.ts';
@@ -46,7 +46,6 @@ export interface LaneOptions<B extends Decoded> {
 }
 
 interface Waiting extends Call {
-  readonly bytes: number;
   resolve(result: AppendResult): void;
   reject(error: unknown): void;
 }
@@ -138,12 +137,12 @@ export class Lane<B extends Decoded> {
     for (const number of numbers) {
       const path = join(folder, walName(number));
       // Rows need a table before the log is read, and the table's owner holds the log.
-      const pending: Call[][] = [];
+      const pending: Call[] = [];
       let damaged = false;
       const wal = await Wal.recover(
         path,
-        async (payload) => {
-          pending.push(decodeCalls(payload));
+        async (frame) => {
+          pending.push(decodeCall(frame));
           await nextTurn();
         },
         ({ offset, bytes }) => {
@@ -156,14 +155,10 @@ export class Lane<B extends Decoded> {
           );
         },
       );
-      const now = pending[0]?.[0]?.now ?? 0;
+      const now = pending[0]?.now ?? 0;
       await this.#begin(number, wal, now);
       if (damaged) this.#damaged.add(number);
-      for (const calls of pending)
-        await this.#apply(
-          calls,
-          calls.map((call) => this.#decode(call)),
-        );
+      for (const call of pending) await this.#apply([call], [this.#decode(call)]);
     }
     if (numbers.length === 0) {
       await this.#begin(this.#firstWal, Wal.create(join(folder, walName(this.#firstWal))), 0);
@@ -197,18 +192,11 @@ export class Lane<B extends Decoded> {
   }
 
   /** @throws disk_full, unavailable */
-  append(
-    values: readonly Uint8Array[],
-    commit: BusPosition | undefined,
-    now: number,
-  ): Promise<AppendResult> {
+  append(call: Call): Promise<AppendResult> {
     if (this.#closed) return Promise.reject(closed());
     return new Promise((resolve, reject) => {
-      const bytes = values.reduce((sum, { length }) => sum + length, 0);
-      this.#queue.push({ values, commit, now, bytes, resolve, reject });
-      this.#pumping ??= this.#pump().finally(() => {
-        this.#pumping = undefined;
-      });
+      this.#queue.push({ ...call, resolve, reject });
+      this.#pumping ??= this.#pump();
     });
   }
 
@@ -223,7 +211,7 @@ export class Lane<B extends Decoded> {
             const call = this.#queue.shift();
             if (call === undefined) break;
             group.push(call);
-            bytes += call.bytes;
+            bytes += call.bytes.length;
           }
           await this.#store(group);
         });
@@ -231,12 +219,14 @@ export class Lane<B extends Decoded> {
         for (const call of group) call.reject(error);
       }
     }
+    // In the same turn as the last look at the queue, so that no call is left behind.
+    this.#pumping = undefined;
   }
 
   async #store(group: readonly Waiting[]): Promise<void> {
     await this.#makeRoom(group[0]?.now ?? 0);
     const { wal } = this.#active;
-    const durable = wal.append(encodeCalls(group)).then(
+    const durable = wal.append(group.map(encodeCall)).then(
       () => undefined,
       (error: unknown) => ({ error }),
     );
@@ -256,7 +246,7 @@ export class Lane<B extends Decoded> {
   }
 
   #decode(call: Call): B {
-    return this.#options.table.decode(call.values);
+    return this.#options.table.decode(valuesOf(call));
   }
 
   async #apply(calls: readonly Call[], batches: readonly B[]): Promise<AppendResult[]> {
@@ -273,8 +263,8 @@ export class Lane<B extends Decoded> {
     }
     this.#seq += sifted.times.length;
     this.#see(this.#active.rows > 0 ? this.#active.max : undefined);
-    for (const { commit, values } of calls) {
-      for (const { length } of values) this.#active.bytes += length;
+    for (const { commit, bytes } of calls) {
+      this.#active.bytes += bytes.length;
       if (commit === undefined) continue;
       const { group, topic, partition, next } = commit;
       this.#commits.set(commitKey([group, topic, partition]), [group, topic, partition, next]);

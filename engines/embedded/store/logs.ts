@@ -208,21 +208,23 @@ function isEmpty(fields: object): boolean {
   return true;
 }
 
-let lastSecond = '';
-let lastSecondNanos: bigint | undefined;
+let lastDay = '';
+let lastDaySeconds = Number.NaN;
 
-/** The wire's own form; neighbours share their second. */
+/** The wire's own form, nine digits and `Z`; undefined where it is no time or does not fit. */
 export function nanosOf(timestamp: string): bigint | undefined {
-  const second = timestamp.slice(0, 19);
-  if (second !== lastSecond) {
-    const ms = Date.parse(`${second}Z`);
-    const nanos = Number.isNaN(ms) ? undefined : BigInt(ms) * 1_000_000n;
-    lastSecondNanos = nanos !== undefined && fits(nanos) ? nanos : undefined;
-    lastSecond = second;
+  const day = timestamp.slice(0, 10);
+  if (day !== lastDay) {
+    lastDay = day;
+    lastDaySeconds = Date.parse(`${day}T00:00:00Z`) / 1000;
   }
-  return lastSecondNanos === undefined
-    ? undefined
-    : lastSecondNanos + BigInt(Number(timestamp.slice(20, 29)));
+  const hours = Number(timestamp.slice(11, 13));
+  const minutes = Number(timestamp.slice(14, 16));
+  const seconds = Number(timestamp.slice(17, 19));
+  if (!(hours < 24 && minutes < 60 && seconds < 60)) return undefined;
+  const total = lastDaySeconds + hours * 3600 + minutes * 60 + seconds;
+  if (!(Math.abs(total) < 9.2e9)) return undefined;
+  return BigInt(total) * 1_000_000_000n + BigInt(Number(timestamp.slice(20, 29)));
 }
 
 /** The bytes of one line of an NDJSON value. */

@@ -108,14 +108,7 @@ function handlersOf(core: StoreCore): Handlers {
     return value;
   };
   return {
-    append({ topic, bytes, lengths, commit, now }) {
-      let at = 0;
-      const values = lengths.map((length) => {
-        at += length;
-        return bytes.subarray(at - length, at);
-      });
-      return core.lanes[topic].append(values, commit, now);
-    },
+    append: ({ topic, ...call }) => core.lanes[topic].append(call),
     selectLogs(query, signal, call) {
       cursors.set(call, selectLogs(logs, query, signal));
       return step(call);

@@ -6,25 +6,33 @@ import {
   ftruncateSync,
   openSync,
   readSync,
-  write,
+  writev,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { crc32, constants as zlibConstants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { constants as constantsOfZlib, crc32, zstdCompress, zstdDecompressSync } from 'node:zlib';
 import { removeFile, syncFolder, writeError } from './files.ts';
 
 /**
- * The log of what was appended since the last segment, as it came: one frame a group of calls.
- * A frame counts when it is synced; what a crash left half-written at the end never counted.
+ * The log of what was appended since the last segment, as it came: one frame a call, one sync a
+ * group of calls. A frame counts when it is synced; what a crash left half-written at the end never
+ * counted.
  *
- * Frame: magic, length as stored, length as it was, CRC-32 of the rest (all u32, little endian),
- * then the payload; zstd where the two lengths differ.
+ * Frame: magic, length of the heading, length of the data as stored and as it was, CRC-32 of all
+ * but the magic and itself (u32 each, little endian), the heading, the data; zstd where its two
+ * lengths differ.
  */
 const MAGIC = 0x31575852;
-const HEADER = 16;
+const HEADER = 20;
 const COMPRESS_FROM = 4096;
 
-const writeAsync = promisify(write);
+export interface Frame {
+  readonly heading: Uint8Array;
+  readonly data: Uint8Array;
+}
+
+const writeAsync = promisify(writev);
+const compress = promisify(zstdCompress);
 const syncAsync = promisify(fdatasync);
 
 /** A frame in the middle of the file that cannot be read back, though it was once acknowledged. */
@@ -60,7 +68,7 @@ export class Wal {
   /** Hands every whole frame to `onFrame`, cuts the torn end off, and goes on after it. */
   static async recover(
     path: string,
-    onFrame: (payload: Buffer) => Promise<void>,
+    onFrame: (frame: Frame) => Promise<void>,
     onDamage: (damage: Damage) => void,
   ): Promise<Wal> {
     const fd = openSync(path, constants.O_RDWR);
@@ -69,7 +77,7 @@ export class Wal {
     while (at < size) {
       const frame = readFrame(fd, at, size);
       if (frame !== undefined) {
-        await onFrame(frame.payload);
+        await onFrame(frame);
         at = frame.end;
         continue;
       }
@@ -90,33 +98,18 @@ export class Wal {
     return this.#poisoned;
   }
 
-  /** @throws disk_full, unavailable: the frame does not count. */
-  async append(payload: Buffer): Promise<void> {
-    const stored =
-      payload.length < COMPRESS_FROM
-        ? payload
-        : zstdCompressSync(payload, {
-            params: { [zlibConstants.ZSTD_c_compressionLevel]: -3 },
-          });
-    const frame = Buffer.allocUnsafe(HEADER + stored.length);
-    frame.writeUInt32LE(MAGIC, 0);
-    frame.writeUInt32LE(stored.length, 4);
-    frame.writeUInt32LE(payload.length, 8);
-    frame.set(stored, HEADER);
-    frame.writeUInt32LE(checksum(frame.subarray(4, 12), frame.subarray(HEADER)), 12);
+  /** All of them or none. @throws disk_full, unavailable */
+  async append(frames: readonly Frame[]): Promise<void> {
     try {
-      for (let at = 0; at < frame.length; ) {
-        const { bytesWritten } = await writeAsync(
-          this.#fd,
-          frame,
-          at,
-          frame.length - at,
-          this.#bytes + at,
-        );
+      let parts: Uint8Array[] = (await Promise.all(frames.map(encode))).flat();
+      let at = this.#bytes;
+      while (parts.length > 0) {
+        const { bytesWritten } = await writeAsync(this.#fd, parts, at);
         at += bytesWritten;
+        parts = rest(parts, bytesWritten);
       }
       await syncAsync(this.#fd);
-      this.#bytes += frame.length;
+      this.#bytes = at;
     } catch (error) {
       this.#cutBack();
       throw writeError(error, this.path);
@@ -144,23 +137,47 @@ export class Wal {
   }
 }
 
-const checksum = (lengths: Uint8Array, stored: Uint8Array): number => crc32(stored, crc32(lengths));
+async function encode({ heading, data }: Frame): Promise<Uint8Array[]> {
+  // On another thread, while the records are decoded on this one.
+  const stored = data.length < COMPRESS_FROM ? data : await compress(data, { params: FAST });
+  const header = Buffer.alloc(HEADER);
+  header.writeUInt32LE(MAGIC, 0);
+  header.writeUInt32LE(heading.length, 4);
+  header.writeUInt32LE(stored.length, 8);
+  header.writeUInt32LE(data.length, 12);
+  header.writeUInt32LE(checksum(header, heading, stored), 16);
+  return [header, heading, stored].filter(({ length }) => length > 0);
+}
 
-function readFrame(
-  fd: number,
-  at: number,
-  size: number,
-): { readonly payload: Buffer; readonly end: number } | undefined {
+const FAST = { [constantsOfZlib.ZSTD_c_compressionLevel]: -3 };
+
+/** What a write that stopped in the middle left over. */
+function rest(parts: Uint8Array[], written: number): Uint8Array[] {
+  let skip = written;
+  return parts.flatMap((part) => {
+    const from = Math.min(skip, part.length);
+    skip -= from;
+    return from === part.length ? [] : [part.subarray(from)];
+  });
+}
+
+const checksum = (header: Buffer, heading: Uint8Array, stored: Uint8Array): number =>
+  crc32(stored, crc32(heading, crc32(header.subarray(4, 16))));
+
+function readFrame(fd: number, at: number, size: number): (Frame & { end: number }) | undefined {
   if (at + HEADER > size) return undefined;
   const header = readAt(fd, at, HEADER);
   if (header.readUInt32LE(0) !== MAGIC) return undefined;
-  const length = header.readUInt32LE(4);
-  const end = at + HEADER + length;
+  const headingLength = header.readUInt32LE(4);
+  const length = header.readUInt32LE(8);
+  const end = at + HEADER + headingLength + length;
   if (end > size) return undefined;
-  const stored = readAt(fd, at + HEADER, length);
-  if (header.readUInt32LE(12) !== checksum(header.subarray(4, 12), stored)) return undefined;
-  const payload = length === header.readUInt32LE(8) ? stored : zstdDecompressSync(stored);
-  return { payload, end };
+  const body = readAt(fd, at + HEADER, headingLength + length);
+  const heading = body.subarray(0, headingLength);
+  const stored = body.subarray(headingLength);
+  if (header.readUInt32LE(16) !== checksum(header, heading, stored)) return undefined;
+  const data = length === header.readUInt32LE(12) ? stored : zstdDecompressSync(stored);
+  return { heading, data, end };
 }
 
 /** The next whole frame at or after `from`: only there after damage in the middle. */
