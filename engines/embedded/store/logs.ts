@@ -6,7 +6,6 @@ import {
   type BadRow,
   type Cell,
   type Decoded,
-  fits,
   NO_TIME,
   type Sifted,
   type Table,
