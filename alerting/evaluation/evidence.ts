@@ -3,6 +3,7 @@ import { formatLabels, type Labels } from '../../core/labels.ts';
 import type { Evidence } from '../../core/records/alert.ts';
 import { isStale, type Origin } from '../../core/records/metric.ts';
 import { formatRfc3339, millisToNanos, type Nanos } from '../../core/time.ts';
+import { rowLabels } from '../../lang/logql/rows.ts';
 import type { LogSelection } from '../../lang/logql/select.ts';
 import type { Query } from '../rules/query.ts';
 import { logKey } from '../window/logs.ts';
@@ -35,7 +36,7 @@ export const originKey = (origin: Origin | undefined): string =>
 
 /** The labels that a row has behind the pipeline; undefined: it does not pass. */
 export function passes({ pipeline }: LogSelection, row: LogRow): Labels | undefined {
-  return pipeline.process(row.line, { ...row.labels, ...row.metadata })?.labels;
+  return pipeline.process(row.line, rowLabels(row))?.labels;
 }
 
 /**

@@ -222,7 +222,7 @@ export class AlertGroup {
   }
 
   async settled(): Promise<void> {
-    await Promise.all(this.#ways.map(({ running }) => running));
+    for (const way of this.#ways) while (way.running !== undefined) await way.running;
   }
 
   /** Its integrations' names, to clear the log by. */

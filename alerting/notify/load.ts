@@ -288,26 +288,25 @@ class Builder {
   #slackTexts(spec: SlackSpec, path: Path): SlackTexts {
     const compile = (from: string, at: Path): Text =>
       this.#try(at, () => compileMessageTemplate(from)) ?? (() => '');
-    const own = <K extends keyof SlackTexts>(key: K, field: keyof SlackSpec) => {
+    const own = (field: keyof SlackSpec): Text | undefined => {
       const from = spec[field];
-      if (typeof from !== 'string') return {};
-      return { [key]: compile(from, [...path, field]) } as Record<K, Text>;
+      return typeof from === 'string' ? compile(from, [...path, field]) : undefined;
     };
     return {
-      ...own('channel', 'channel'),
-      ...own('username', 'username'),
-      ...own('iconEmoji', 'icon_emoji'),
-      ...own('iconUrl', 'icon_url'),
-      ...own('color', 'color'),
-      ...own('title', 'title'),
-      ...own('titleLink', 'title_link'),
-      ...own('pretext', 'pretext'),
-      ...own('text', 'text'),
-      ...own('fallback', 'fallback'),
-      ...own('footer', 'footer'),
-      ...own('imageUrl', 'image_url'),
-      ...own('thumbUrl', 'thumb_url'),
-      ...own('callbackId', 'callback_id'),
+      channel: own('channel'),
+      username: own('username'),
+      iconEmoji: own('icon_emoji'),
+      iconUrl: own('icon_url'),
+      color: own('color'),
+      title: own('title'),
+      titleLink: own('title_link'),
+      pretext: own('pretext'),
+      text: own('text'),
+      fallback: own('fallback'),
+      footer: own('footer'),
+      imageUrl: own('image_url'),
+      thumbUrl: own('thumb_url'),
+      callbackId: own('callback_id'),
       fields: spec.fields.map(({ title, value, short }, index) => ({
         title: compile(title, [...path, 'fields', index, 'title']),
         value: compile(value, [...path, 'fields', index, 'value']),

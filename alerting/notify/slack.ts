@@ -10,20 +10,20 @@ export type Text = (message: Message) => string;
 
 /** Texts of a `slack_configs` entry, compiled; what is absent has a default or stays out. */
 export interface SlackTexts {
-  readonly channel?: Text;
-  readonly username?: Text;
-  readonly iconEmoji?: Text;
-  readonly iconUrl?: Text;
-  readonly color?: Text;
-  readonly title?: Text;
-  readonly titleLink?: Text;
-  readonly pretext?: Text;
-  readonly text?: Text;
-  readonly fallback?: Text;
-  readonly footer?: Text;
-  readonly imageUrl?: Text;
-  readonly thumbUrl?: Text;
-  readonly callbackId?: Text;
+  readonly channel: Text | undefined;
+  readonly username: Text | undefined;
+  readonly iconEmoji: Text | undefined;
+  readonly iconUrl: Text | undefined;
+  readonly color: Text | undefined;
+  readonly title: Text | undefined;
+  readonly titleLink: Text | undefined;
+  readonly pretext: Text | undefined;
+  readonly text: Text | undefined;
+  readonly fallback: Text | undefined;
+  readonly footer: Text | undefined;
+  readonly imageUrl: Text | undefined;
+  readonly thumbUrl: Text | undefined;
+  readonly callbackId: Text | undefined;
   readonly fields: readonly {
     readonly title: Text;
     readonly value: Text;

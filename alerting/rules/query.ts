@@ -71,7 +71,7 @@ function promql(text: string): Query {
     samples: sampleSelections(expr),
     causes: { logs: [], samples: sampleCauses(expr) },
     async evaluate(data, at, signal) {
-      return vectorOf(await evaluatePromQL(expr, data, { start: at, end: at, step: 0 }, signal));
+      return vectorOf(await evaluatePromQL(expr, data, { start: at, end: at, step: 1 }, signal));
     },
   };
 }
@@ -91,7 +91,7 @@ function logql(text: string): Query {
     samples: [],
     causes: { logs: logCauses(expr), samples: [] },
     async evaluate(data, at, signal) {
-      return vectorOf(await evaluateLogMetric(expr, data, { start: at, end: at, step: 0 }, signal));
+      return vectorOf(await evaluateLogMetric(expr, data, { start: at, end: at, step: 1 }, signal));
     },
   };
 }

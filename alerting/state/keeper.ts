@@ -16,7 +16,7 @@ interface Kept {
   readonly rule: RuleRef;
   readonly alert: Omit<Alert, 'value'> & { readonly value: number | string };
   /** Its transition that may not be on the bus yet. */
-  readonly unpublished?: AlertRecord;
+  readonly unpublished?: Omit<AlertRecord, 'value'> & { readonly value: number | string };
 }
 
 export interface Restored {
@@ -56,7 +56,7 @@ export class AlertKeeper {
           alert: { ...alert, value: encode(alert.value) },
           ...(unpublished === undefined
             ? {}
-            : { unpublished: { ...unpublished, value: encode(unpublished.value) as number } }),
+            : { unpublished: { ...unpublished, value: encode(unpublished.value) } }),
         };
         return { key: keyOf(rule.id, alert.fingerprint), value };
       }),

@@ -36,7 +36,7 @@ describe('one alert over ticks of 15 s', () => {
     const rule = { for: (times.for ?? 0) * S, keepFiringFor: (times.keep ?? 0) * S };
     let alerts: Alerts = new Map();
     let states = '';
-    for (const [index, char] of [...input].entries()) {
+    for (const [index, char] of input.split('').entries()) {
       alerts = step(alerts, char === '1' ? [finding('a')] : [], index * 15 * S, rule).alerts;
       const alert = alerts.get('a');
       // R: ended without having fired.
