@@ -18,7 +18,7 @@ import {
   encodeSamples,
   lineId,
 } from '../core/records/codec.ts';
-import type { Origin, Sample } from '../core/records/metric.ts';
+import { isStale, type Origin, type Sample } from '../core/records/metric.ts';
 import { formatRfc3339 } from '../core/time.ts';
 import { makeFolder, openIn } from '../engines/embedded/testing.ts';
 import { startAlerting } from './alert.ts';
@@ -79,7 +79,7 @@ async function receiver() {
 }
 
 const waitFor = (check: () => unknown): Promise<void> =>
-  vi.waitFor(() => expect(check()).toBeTruthy(), { timeout: 15_000, interval: 5 });
+  vi.waitFor(async () => expect(await check()).toBeTruthy(), { timeout: 15_000, interval: 5 });
 
 async function setUp(files: Record<string, string>) {
   const folder = await makeFolder();
@@ -221,6 +221,7 @@ async function setUp(files: Record<string, string>) {
     act,
     reopen,
     bus: () => engine.bus,
+    state: () => engine.state,
   };
 }
 
@@ -275,4 +276,302 @@ describe('a rule on log lines', () => {
     await waitFor(() => arc.alerts.at(-1)?.state === 'resolved');
     expect(new Set(arc.alerts.map(({ id }) => id)).size).toBe(arc.alerts.length);
   });
+
+  it('tells news about a firing alert: a new container at once, the rest once a second', async () => {
+    const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
+    await arc.start();
+    await arc.log('refused 1');
+    await waitFor(() => arc.alerts.length === 1);
+    await arc.log('refused 2', { container: 'c2' });
+    await waitFor(() => arc.alerts.length === 2);
+    expect(arc.alerts[1]).toMatchObject({ cause: 'evidence', state: 'firing' });
+    expect(arc.alerts[1]?.evidence.map(({ origin }) => origin?.id)).toEqual(['c2', 'c1']);
+    for (let n = 3; n < 10; n++) await arc.log(`refused ${n}`, { container: 'c2' });
+    await waitFor(() => arc.alerts.at(-1)?.evidence[0]?.text === 'refused 9');
+    expect(arc.alerts.length).toBeLessThan(6);
+    expect(arc.alerts.at(-1)?.evidence.map(({ text }) => text)).toEqual(
+      [9, 8, 7, 6, 5, 4, 3, 2, 1].map((n) => `refused ${n}`),
+    );
+    const [first, second] = arc.alerts;
+    expect((second?.timestamp ?? 0) - (first?.timestamp ?? 0)).toBeLessThan(1000);
+    expect(new Set(arc.alerts.map(({ id }) => id)).size).toBe(arc.alerts.length);
+  });
+
+  it('holds through a restart: nothing is told twice, nothing is forgotten', async () => {
+    const hook = await receiver();
+    const arc = await setUp({ 'rules/web.yaml': refused('1s'), 'notify.yaml': notify(hook.url) });
+    const first = await arc.start();
+    await arc.log('refused');
+    await waitFor(() => hook.got.length === 1 && arc.alerts.length === 1);
+    await first.stop();
+    await arc.reopen();
+    await arc.start();
+    await waitFor(() => hook.got.length === 2 && arc.alerts.length === 2);
+    expect(hook.got.map(({ status }) => status)).toEqual(['firing', 'resolved']);
+    expect(arc.alerts.map(({ state }) => state)).toEqual(['firing', 'resolved']);
+    expect(arc.alerts[1]?.startsAt).toBe(arc.alerts[0]?.startsAt);
+  });
+
+  it('does not count a line that comes again', async () => {
+    const arc = await setUp({
+      'rules/web.yaml': refused('1h').replace('> 0', '> 1').replace('[1s]', '[1h]'),
+    });
+    await arc.start();
+    const value = encodeLogs([
+      {
+        timestamp: formatRfc3339(BigInt(Date.now()) * 1_000_000n),
+        id: 'x',
+        position: 7,
+        line: 'refused',
+        stream: { labels: { stream: 'stdout' }, resource: { 'reflexarc.source': 's' } },
+      },
+    ]);
+    for (let n = 0; n < 3; n++) await arc.bus().publish('logs', [{ key: 'c', records: 1, value }]);
+    await waitFor(async () => (await arc.value('reflexarc_alerting_window_repeats_total')) === 2);
+    await arc.log('refused');
+    await arc.log('refused');
+    await waitFor(() => arc.alerts.length > 0);
+    expect(arc.alerts[0]?.labels).toMatchObject({ service: 'web' });
+  });
+});
+
+describe('rule files while running', () => {
+  it('an invalid edit keeps what runs; a good one takes over; removed rules end', async () => {
+    const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
+    await arc.start();
+    await arc.log('refused');
+    await waitFor(() => arc.alerts.length === 1);
+    expect(await arc.value('reflexarc_alerting_config_last_reload_successful')).toBe(1);
+
+    arc.write('rules/web.yaml', 'groups: [{ name: web, rulez: [] }]');
+    await waitFor(
+      async () => (await arc.value('reflexarc_alerting_config_last_reload_successful')) === 0,
+    );
+    await arc.log('refused again', { container: 'c9' });
+    await waitFor(() => arc.alerts.length === 2);
+    expect(arc.alerts[1]).toMatchObject({ state: 'firing', cause: 'evidence' });
+
+    // The rule stays and keeps its alert, and another one comes.
+    arc.write(
+      'rules/web.yaml',
+      refused(
+        '1h',
+        `      - alert: Gone
+        expr: count_over_time({stream="stdout"} |= "gone" [1h]) > 0`,
+      ).replace('[1s]', '[1h]'),
+    );
+    await waitFor(
+      async () => (await arc.value('reflexarc_alerting_config_last_reload_successful')) === 1,
+    );
+    await arc.log('gone');
+    await waitFor(() => arc.alerts.some(({ labels }) => labels['alertname'] === 'Gone'));
+    expect(arc.alerts.filter(({ state }) => state === 'resolved')).toEqual([]);
+
+    arc.remove('rules/web.yaml');
+    await waitFor(() => arc.alerts.filter(({ state }) => state === 'resolved').length === 2);
+    const transitions = arc.alerts.filter(({ cause }) => cause === 'transition');
+    expect(
+      transitions.map(({ labels, state }) => `${labels['alertname']} ${state}`).sort(),
+    ).toEqual(['Gone firing', 'Gone resolved', 'Refused firing', 'Refused resolved']);
+  });
+
+  it('starts with the files that are right', async () => {
+    const arc = await setUp({
+      'rules/a.yaml': 'groups: [{ nam: x }]',
+      'rules/b.yaml': refused('1h').replace('[1s]', '[1h]'),
+    });
+    await arc.start();
+    expect(await arc.value('reflexarc_alerting_config_last_reload_successful')).toBe(0);
+    await arc.log('refused');
+    await waitFor(() => arc.alerts.length === 1);
+  });
+
+  it('ends, at the start, what was raised by rules that are gone', async () => {
+    const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
+    const first = await arc.start();
+    await arc.log('refused');
+    await waitFor(() => arc.alerts.length === 1);
+    await first.stop();
+    arc.remove('rules/web.yaml');
+    await arc.start();
+    await waitFor(() => arc.alerts.length === 2);
+    expect(arc.alerts[1]).toMatchObject({ state: 'resolved', rule: { name: 'Refused' } });
+  });
+});
+
+describe('rules on metrics', () => {
+  it('records, alerts, and publishes ALERTS with staleness markers', async () => {
+    const arc = await setUp({
+      'rules/up.yaml': `
+groups:
+  - name: up
+    interval: 500ms
+    rules:
+      - record: service:up:min
+        expr: min by (service) (up)
+        labels: { by: rule }
+      - alert: Down
+        expr: service:up:min{by="rule"} == 0
+        annotations: { summary: '{{ $labels.service }} is down' }
+`,
+    });
+    await arc.start();
+    const origin = { id: 'c1', startedAt: '2026-01-01T00:00:00Z' };
+    await arc.sample({ __name__: 'up', service: 'web', container: 'a' }, 0, origin);
+    await waitFor(() => arc.alerts.length > 0);
+    expect(arc.alerts[0]).toMatchObject({
+      state: 'firing',
+      labels: { alertname: 'Down', service: 'web', by: 'rule' },
+      annotations: { summary: 'web is down' },
+    });
+    const named = (name: string): Sample[] =>
+      arc.samples.filter(({ labels }) => labels['__name__'] === name);
+    await waitFor(() => named('ALERTS').length > 0);
+    expect(named('ALERTS')[0]).toMatchObject({
+      labels: { alertname: 'Down', alertstate: 'firing', service: 'web', by: 'rule' },
+      value: 1,
+    });
+    expect(named('ALERTS_FOR_STATE')[0]?.value).toBe((arc.alerts[0]?.activeAt ?? 0) / 1000);
+    expect(named('service:up:min')[0]).toMatchObject({
+      labels: { service: 'web', by: 'rule' },
+      value: 0,
+    });
+    await arc.sample({ __name__: 'up', service: 'web', container: 'a' }, 1, origin);
+    await waitFor(() => arc.alerts.at(-1)?.state === 'resolved');
+    await waitFor(() => named('ALERTS').some(({ value }) => isStale(value)));
+  });
+
+  it('gives the newest samples and their containers as evidence', async () => {
+    const arc = await setUp({
+      'rules/up.yaml': `
+groups:
+  - name: up
+    interval: 1h
+    rules:
+      - alert: Down
+        expr: up == 0
+`,
+    });
+    await arc.start();
+    const origin = { id: 'c1', startedAt: '2026-01-01T00:00:00Z' };
+    await arc.sample({ __name__: 'up', service: 'db' }, 0);
+    await arc.sample({ __name__: 'up', service: 'web' }, 0, origin);
+    await waitFor(() => arc.alerts.length > 1);
+    const web = arc.alerts.find(({ labels }) => labels['service'] === 'web');
+    expect(web?.evidence).toMatchObject([{ text: 'up{service="web"} 0', origin }]);
+    await arc.sample({ __name__: 'up', service: 'web' }, 0, { ...origin, id: 'c2' });
+    await waitFor(() => arc.alerts.some(({ cause }) => cause === 'evidence'));
+    expect(arc.alerts.at(-1)).toMatchObject({
+      labels: { service: 'web' },
+      evidence: [{ origin: { id: 'c2' } }],
+    });
+  });
+});
+
+describe('notifying', () => {
+  it('tries again, and a dead receiver holds up no other', async () => {
+    const [good, bad] = [await receiver(), await receiver()];
+    bad.answers.push(500, 503, 429);
+    const arc = await setUp({
+      'rules/web.yaml': refused('1h').replace('[1s]', '[1h]'),
+      'notify.yaml': `
+route: { receiver: both, group_wait: 0s }
+receivers:
+  - name: both
+    webhook_configs:
+      - { url: 'http://127.0.0.1:1/dead' }
+      - { url: '${bad.url}' }
+      - { url: '${good.url}' }
+`,
+    });
+    await arc.start();
+    await arc.log('refused');
+    await waitFor(() => good.got.length === 1);
+    expect(bad.got).toEqual([]);
+    await waitFor(() => bad.got.length === 1);
+    expect(await arc.value('reflexarc_alerting_notification_retries_total')).toBeGreaterThan(0);
+  });
+
+  it('tells how the heal goes on, and sends what a notify step asks for', async () => {
+    const hook = await receiver();
+    const arc = await setUp({
+      'rules/web.yaml': refused('1h').replace('[1s]', '[1h]'),
+      'notify.yaml': notify(hook.url).replace('group_interval: 200ms', 'group_interval: 1h'),
+    });
+    await arc.start();
+    await arc.log('refused');
+    await waitFor(() => hook.got.length === 1);
+    const alert = arc.alerts[0]!;
+    await arc.act({ phase: 'started' }, alert);
+    await arc.act({ phase: 'verified', message: 'restarted web, verified after 3.2s' }, alert);
+    await waitFor(() => hook.got.length === 2);
+    expect(hook.got[1]).toMatchObject({
+      status: 'firing',
+      receiver: 'hook',
+      alerts: [
+        {
+          status: 'firing',
+          annotations: {
+            summary: 'web has 1 refusals',
+            remediation: 'restart-crashed: restarted web, verified after 3.2s',
+          },
+        },
+      ],
+    });
+    await arc.act({ phase: 'notified', receiver: 'on-call', message: 'please look' }, alert);
+    await waitFor(() => hook.got.length === 3);
+    expect(hook.got[2]).toMatchObject({
+      status: 'firing',
+      receiver: 'on-call',
+      alerts: [
+        {
+          labels: { alertname: 'Refused' },
+          annotations: { remediation: 'restart-crashed: please look' },
+        },
+      ],
+    });
+  });
+
+  it('is there within a few milliseconds of the line', async () => {
+    const hook = await receiver();
+    const arc = await setUp({
+      'rules/web.yaml': refused('1h').replaceAll('service', 'n').replace('[1s]', '[1h]'),
+      'notify.yaml': notify(hook.url),
+    });
+    await arc.start();
+    const written: number[] = [];
+    for (let n = 0; n < 30; n++) {
+      written.push(await arc.log('refused', { labels: { n: String(n) } }));
+      await waitFor(() => hook.got.length === n + 1);
+    }
+    const took = hook.arrivals.map((at, n) => at - (written[n] ?? 0)).sort((a, b) => a - b);
+    console.log(`line to webhook: median ${took[15]} ms, worst ${took.at(-1)} ms`);
+  });
+});
+
+it('a standby takes over when the leader is gone, and only then', async () => {
+  const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
+  const first = await arc.start();
+  const metrics = new Registry();
+  const standby = await startAlerting({
+    telemetry: { log: pino({ level: 'silent' }), metrics, clock: systemClock },
+    dir: arc.dir,
+    env: {},
+    bus: arc.bus(),
+    state: arc.state(),
+    store: emptyStore,
+    externalUrl: '',
+  });
+  cleanups.push(() => standby.stop());
+  await waitFor(() => standby.ready().ok);
+  await arc.log('refused');
+  await waitFor(() => arc.alerts.length === 1);
+  await first.stop();
+  await waitFor(
+    async () =>
+      (await metrics.getSingleMetric('reflexarc_alerting_leading')?.get())?.values[0]?.value === 1,
+  );
+  await arc.log('refused again', { container: 'c2' });
+  await waitFor(() => arc.alerts.length === 2);
+  expect(arc.alerts.map(({ cause }) => cause)).toEqual(['transition', 'evidence']);
 });
