@@ -47,13 +47,11 @@ function lineOf(stream: OutputLine['stream'], payload: Buffer): OutputLine {
   const space = payload.indexOf(SPACE);
   const timestamp = normalizeRfc3339(payload.toString('latin1', 0, Math.max(0, space)));
   if (space === -1 || timestamp === undefined) throw notFrames();
-  const partial = payload[payload.length - 1] !== BREAK;
-  return {
-    stream,
-    timestamp,
-    data: payload.subarray(space + 1, partial ? payload.length : payload.length - 1),
-    partial,
-  };
+  const broken = payload[payload.length - 1] === BREAK;
+  const data = payload.subarray(space + 1, broken ? payload.length - 1 : payload.length);
+  // The last piece of a line comes without its break from the driver `local`, and so does the last
+  // line of a run that did not end it: only a full piece is continued.
+  return { stream, timestamp, data, partial: !broken && data.length >= PIECE };
 }
 
 /** A terminal has one stream and no frames: `timestamp SP line CR LF`, one after the other. */
@@ -97,7 +95,7 @@ function nextOf(bytes: Buffer, ended: boolean): { line: OutputLine; size: number
     }
   }
   if (!ended || bytes.length === start) return undefined;
-  return line(timestamp, bytes.subarray(start), true, bytes.length);
+  return line(timestamp, bytes.subarray(start), false, bytes.length);
 }
 
 function line(

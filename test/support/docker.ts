@@ -1,11 +1,22 @@
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import Docker from 'dockerode';
 import { describe, it } from 'vitest';
+import { until } from './wait.ts';
 
 /**
  * The real Docker Engine in tests. No registry is needed: the one image is a static busybox,
@@ -162,5 +173,85 @@ export class Containers {
         }
       }),
     );
+  }
+}
+
+/** A second engine, of a test's own: to be stopped and started again. */
+export class PrivateEngine {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'reflexarc-dockerd-'));
+  #process: ChildProcess | undefined;
+
+  get socket(): string {
+    return join(this.#folder, 'docker.sock');
+  }
+
+  get docker(): Docker {
+    return new Docker({ socketPath: this.socket });
+  }
+
+  get root(): string {
+    return join(this.#folder, 'data');
+  }
+
+  /** Resolves when it answers. */
+  async start(): Promise<void> {
+    const log = openSync(join(this.#folder, 'dockerd.log'), 'a');
+    const started = spawn(
+      'unshare',
+      [
+        // A network of its own: `--bridge=none` removes docker0, which the machine's engine needs.
+        '--net',
+        'dockerd',
+        '--host',
+        `unix://${this.socket}`,
+        '--data-root',
+        this.root,
+        '--exec-root',
+        join(this.#folder, 'exec'),
+        '--pidfile',
+        join(this.#folder, 'dockerd.pid'),
+        '--bridge=none',
+        '--iptables=false',
+        '--ip6tables=false',
+        // The one that works on every file system.
+        '--storage-driver=vfs',
+      ],
+      { stdio: ['ignore', log, log] },
+    );
+    closeSync(log);
+    this.#process = started;
+    const answered = await until(
+      `a second engine (${this.#folder}/dockerd.log)`,
+      async () => {
+        if (started.exitCode !== null) return 'ended';
+        await this.docker.ping();
+        return 'answers';
+      },
+      40_000,
+    );
+    if (answered === 'ended') {
+      const end = readFileSync(join(this.#folder, 'dockerd.log'), 'utf8').slice(-2000);
+      throw new Error(`dockerd ended with ${started.exitCode}: ${end}`);
+    }
+  }
+
+  /** Ends it, and with it its containers. */
+  async stop(): Promise<void> {
+    const running = this.#process;
+    this.#process = undefined;
+    if (running === undefined || running.exitCode !== null) return;
+    const exited = once(running, 'exit');
+    running.kill('SIGTERM');
+    await exited;
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    // What it may have left mounted, were it killed.
+    for (const line of readFileSync('/proc/mounts', 'utf8').split('\n')) {
+      const path = line.split(' ')[1];
+      if (path?.startsWith(`${this.#folder}/`) === true) execFileSync('umount', ['-l', path]);
+    }
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
