@@ -40,6 +40,8 @@ class Call {
   readonly #evaluation: Evaluation;
   readonly #expr: CallNode;
   readonly #grid: Grid;
+  /** Samples looked at, counting those of overlapping windows again. */
+  #touched = 0;
 
   constructor(evaluation: Evaluation, expr: CallNode, grid: Grid) {
     this.#evaluation = evaluation;
@@ -119,7 +121,8 @@ class Call {
     const out: StepSeries[] = [];
     for (const series of windows.series) {
       const values = this.#slide(series, windows, apply, parameter);
-      await this.#evaluation.pace.worked(this.#grid.count + series.timestamps.length);
+      await this.#evaluation.pace.worked(this.#grid.count + this.#touched);
+      this.#touched = 0;
       if (!hasSample(values)) continue;
       const labels = name === 'last_over_time' ? series.labels : withoutName(series.labels);
       out.push({ labels, values });
@@ -149,6 +152,7 @@ class Call {
         window.from++;
       }
       if (window.from === window.to) return ABSENT;
+      this.#touched += window.to - window.from;
       return apply(window, parameter?.[i] ?? Number.NaN);
     });
   }

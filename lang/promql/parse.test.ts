@@ -155,7 +155,7 @@ describe('refused', () => {
     expect(caught('inrcease(a[5m])').hint).toContain('`increase`'));
 
   it('nesting and length have an end', () => {
-    expect(caught(`${'('.repeat(450)}a${')'.repeat(450)}`).message).toContain('too deeply');
+    expect(caught(`${'('.repeat(450)}a${')'.repeat(450)}`).where?.column).toBeGreaterThan(0);
     expect(caught(`${'('.repeat(50_000)}a${')'.repeat(50_000)}`).where?.column).toBeGreaterThan(0);
     expect(caught(`a${' + a'.repeat(3000)}`).message).toContain('too deeply');
     expect(caught(`a${' '.repeat(200_000)}`).message).toContain('longer than');

@@ -36,8 +36,8 @@ export const WINDOW_FUNCTIONS: Readonly<Record<string, WindowFunction>> = {
   resets: (w) => countPairs(w, (before, value) => value < before),
   avg_over_time: (w) => mean(w.values, w.from, w.to),
   sum_over_time: (w) => sum(w.values, w.from, w.to),
-  min_over_time: (w) => extreme(w, (a, b) => a < b),
-  max_over_time: (w) => extreme(w, (a, b) => a > b),
+  min_over_time: (w) => -greatest(w, -1),
+  max_over_time: (w) => greatest(w, 1),
   count_over_time: (w) => w.to - w.from,
   last_over_time: (w) => valueAt(w, w.to - 1),
   present_over_time: () => 1,
@@ -54,11 +54,12 @@ function countPairs(w: Window, test: (before: number, value: number) => boolean)
   return count;
 }
 
-function extreme(w: Window, better: (a: number, b: number) => boolean): number {
-  let best = valueAt(w, w.from);
-  for (let i = w.from; i < w.to; i++) {
-    const value = valueAt(w, i);
-    if (better(value, best) || Number.isNaN(best)) best = value;
+/** The greatest value times `sign`; NaN only where every value is. */
+function greatest({ values, from, to }: Window, sign: 1 | -1): number {
+  let best = Number.NaN;
+  for (let i = from; i < to; i++) {
+    const value = sign * (values[i] ?? Number.NaN);
+    if (value > best || Number.isNaN(best)) best = value;
   }
   return best;
 }
