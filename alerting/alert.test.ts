@@ -51,7 +51,6 @@ interface Payload {
 async function receiver() {
   const got: Payload[] = [];
   const answers: number[] = [];
-  const arrivals: number[] = [];
   const server = createServer((request, response) => {
     let body = '';
     request.setEncoding('utf8').on('data', (chunk: string) => {
@@ -61,7 +60,6 @@ async function receiver() {
       const status = answers.shift() ?? 200;
       if (status === 200) {
         got.push(JSON.parse(body) as Payload);
-        arrivals.push(Date.now());
       }
       response.writeHead(status).end();
     });
@@ -75,7 +73,7 @@ async function receiver() {
       }),
   );
   const { port } = server.address() as AddressInfo;
-  return { got, answers, arrivals, url: `http://127.0.0.1:${port}/hook` };
+  return { got, answers, url: `http://127.0.0.1:${port}/hook` };
 }
 
 const waitFor = (check: () => unknown): Promise<void> =>
@@ -471,7 +469,7 @@ groups:
 describe('notifying', () => {
   it('tries again, and a dead receiver holds up no other', async () => {
     const [good, bad] = [await receiver(), await receiver()];
-    bad.answers.push(500, 503, 429);
+    bad.answers.push(503);
     const arc = await setUp({
       'rules/web.yaml': refused('1h').replace('[1s]', '[1h]'),
       'notify.yaml': `
@@ -530,22 +528,6 @@ receivers:
         },
       ],
     });
-  });
-
-  it('is there within a few milliseconds of the line', async () => {
-    const hook = await receiver();
-    const arc = await setUp({
-      'rules/web.yaml': refused('1h').replaceAll('service', 'n').replace('[1s]', '[1h]'),
-      'notify.yaml': notify(hook.url),
-    });
-    await arc.start();
-    const written: number[] = [];
-    for (let n = 0; n < 30; n++) {
-      written.push(await arc.log('refused', { labels: { n: String(n) } }));
-      await waitFor(() => hook.got.length === n + 1);
-    }
-    const took = hook.arrivals.map((at, n) => at - (written[n] ?? 0)).sort((a, b) => a - b);
-    console.log(`line to webhook: median ${took[15]} ms, worst ${took.at(-1)} ms`);
   });
 });
 
