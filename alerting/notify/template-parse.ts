@@ -1,4 +1,5 @@
 import { ReflexarcError } from '../../core/errors.ts';
+import { unquote } from '../../lang/text.ts';
 
 export type Expression =
   | { readonly kind: 'literal'; readonly value: string | number | boolean }
@@ -202,11 +203,9 @@ class Parser {
 
   #operand({ text, at }: Token): Expression {
     if (text.startsWith('"')) {
-      try {
-        return { kind: 'literal', value: JSON.parse(text) as string };
-      } catch (cause) {
-        this.#fail(at, `not a string: ${text} (${String(cause)})`);
-      }
+      const value = unquote(text);
+      if (value === undefined) this.#fail(at, `not a string: ${text}`);
+      return { kind: 'literal', value };
     }
     if (text.startsWith('`')) return { kind: 'literal', value: text.slice(1, -1) };
     if (text === 'true' || text === 'false') return { kind: 'literal', value: text === 'true' };
@@ -219,6 +218,6 @@ class Parser {
       return { kind: 'path', from: text.startsWith('$') ? 'root' : 'dot', names };
     }
     if (this.#isFunction(text)) return { kind: 'call', name: text, args: [] };
-    this.#fail(at, `unexpected ${text}`);
+    return this.#fail(at, `unexpected ${text}`);
   }
 }

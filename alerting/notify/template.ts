@@ -69,19 +69,12 @@ function render(nodes: readonly Node[], dot: Value, root: Value): string {
 }
 
 function evaluate(expression: Expression, dot: Value, root: Value): Value {
-  switch (expression.kind) {
-    case 'literal':
-      return expression.value;
-    case 'path': {
-      let value = expression.from === 'root' ? root : dot;
-      for (const name of expression.names) value = field(value, name);
-      return value;
-    }
-    case 'call': {
-      const args = expression.args.map((arg) => evaluate(arg, dot, root));
-      return FUNCTIONS[expression.name]?.(args) ?? '';
-    }
+  if (expression.kind === 'literal') return expression.value;
+  if (expression.kind === 'path') {
+    return expression.names.reduce(field, expression.from === 'root' ? root : dot);
   }
+  const args = expression.args.map((arg) => evaluate(arg, dot, root));
+  return FUNCTIONS[expression.name]?.(args) ?? '';
 }
 
 /** As in Go's maps what is missing is empty. */
