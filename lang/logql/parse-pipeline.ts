@@ -36,7 +36,7 @@ export function parseSelector(cursor: Cursor): Matcher[] {
     cursor.take();
     const token = cursor.peek();
     const value = cursor.string('a quoted string');
-    if (op.text.endsWith('~')) checkRegex(cursor, value, token);
+    if (op.text.endsWith('~')) checkRegex(cursor, value, token, true);
     matchers.push({ name, op: op.text as MatchOp, value });
     if (!cursor.accept(',') && !cursor.is('}')) cursor.unexpected('a comma, or `}`');
   }
@@ -59,9 +59,9 @@ function selects({ op, value }: Matcher): boolean {
   return op === '=~' ? !matchesEmpty : matchesEmpty;
 }
 
-function checkRegex(cursor: Cursor, regex: string, token: Token): void {
+function checkRegex(cursor: Cursor, regex: string, token: Token, anchored: boolean): void {
   try {
-    compileRegex(regex);
+    compileRegex(regex, { anchored });
   } catch (error) {
     if (!(error instanceof ReflexarcError)) throw error;
     throw new ReflexarcError('bad_query', error.message, {
@@ -140,7 +140,7 @@ function lineFilter(cursor: Cursor): Stage {
     if (cursor.is('ip')) cursor.unbuilt('the line filter `ip`');
     const token = cursor.peek();
     const value = cursor.string('a quoted string');
-    if (op.text.endsWith('~')) checkRegex(cursor, value, token);
+    if (op.text.endsWith('~')) checkRegex(cursor, value, token, false);
     values.push(value);
   } while (cursor.accept('or'));
   return { kind: 'line', op: op.text as LineFilter['op'], values, where: cursor.where(op) };
@@ -182,7 +182,7 @@ function labelAtom(cursor: Cursor): LabelFilter {
       cursor.refuse(`\`${op.text}\` compares numbers, durations and sizes, not strings`, op);
     }
     cursor.take();
-    if (op.text.endsWith('~')) checkRegex(cursor, token.value, token);
+    if (op.text.endsWith('~')) checkRegex(cursor, token.value, token, true);
     return { kind: 'match', matcher: { name, op: op.text as MatchOp, value: token.value } };
   }
   const comparison = op.text === '=' ? '==' : op.text;

@@ -155,11 +155,16 @@ describe('refused', () => {
     expect(caught('inrcease(a[5m])').hint).toContain('`increase`'));
 
   it('nesting and length have an end', () => {
-    expect(caught(`${'('.repeat(450)}a${')'.repeat(450)}`).where?.column).toBeGreaterThan(0);
-    expect(caught(`${'('.repeat(50_000)}a${')'.repeat(50_000)}`).where?.column).toBeGreaterThan(0);
-    expect(caught(`a${' + a'.repeat(3000)}`).message).toContain('too deeply');
+    const deep = [
+      `${'('.repeat(450)}a${')'.repeat(450)}`,
+      `${'('.repeat(50_000)}a`,
+      `a${' + a'.repeat(3000)}`,
+      `${'-'.repeat(20_000)}a`,
+    ];
+    for (const text of deep) expect(caught(text).where?.column).toBeGreaterThan(0);
+    expect(caught(`${'('.repeat(200)}a${' ^ (a'.repeat(300)}`).where?.column).toBeGreaterThan(0);
     expect(caught(`a${' '.repeat(200_000)}`).message).toContain('longer than');
-    expect(caught('-'.repeat(20_000) + 'a').message).toContain('too deeply');
+    expect(parsePromQL(`a${' + a'.repeat(300)}`).kind).toBe('binary');
   });
 });
 
