@@ -4,7 +4,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { messageOf, ReflexarcError } from '../../core/errors.ts';
 import { fileError } from './lock.ts';
 
-type Key = string | number | readonly (string | number)[];
+type Key = string | number | (string | number)[];
 
 /** One table of an environment. Reads see what is committed. */
 export interface Table {
@@ -46,8 +46,8 @@ const SPARE_BYTES = 1024 * 1024;
  */
 export class Environment {
   readonly #options: EnvironmentOptions;
-  #root: RootDatabase<Buffer, Key & never>;
-  #tables: Map<string, Database<Buffer, Key & never>>;
+  #root: RootDatabase<Buffer, Key>;
+  #tables: Map<string, Database<Buffer, Key>>;
   #committing = false;
   #closed = false;
   /** False after a failed commit until the file is open again. */
@@ -59,10 +59,10 @@ export class Environment {
     [this.#root, this.#tables] = this.#open();
   }
 
-  #open(): [RootDatabase<Buffer, Key & never>, Map<string, Database<Buffer, Key & never>>] {
+  #open(): [RootDatabase<Buffer, Key>, Map<string, Database<Buffer, Key>>] {
     const { file, tables, mapSize } = this.#options;
     try {
-      const root = open<Buffer, Key & never>({
+      const root = open<Buffer, Key>({
         path: file,
         noSubdir: true,
         maxDbs: tables.length + 1,
@@ -72,7 +72,7 @@ export class Environment {
         eventTurnBatching: false,
       });
       const opened = tables.map(
-        (name) => [name, root.openDB<Buffer, Key & never>(name, { encoding: 'binary' })] as const,
+        (name) => [name, root.openDB<Buffer, Key>(name, { encoding: 'binary' })] as const,
       );
       return [root, new Map(opened)];
     } catch (error) {
@@ -81,7 +81,7 @@ export class Environment {
   }
 
   table(name: string): Table {
-    const database = (): Database<Buffer, Key & never> => {
+    const database = (): Database<Buffer, Key> => {
       const found = this.#tables.get(name);
       if (found === undefined) throw new ReflexarcError('internal', `no table ${name}`);
       if (!this.#usable || this.#closed) {
@@ -92,13 +92,13 @@ export class Environment {
       return found;
     };
     return {
-      get: (key) => database().getBinary(key as never),
-      entries: (start) => database().getRange(start === undefined ? {} : { start: start as never }),
+      get: (key) => database().getBinary(key),
+      entries: (start) => database().getRange(start === undefined ? {} : { start }),
       put: (key, value) => {
-        void database().put(key as never, value as Buffer);
+        void database().put(key, Buffer.from(value.buffer, value.byteOffset, value.length));
       },
       remove: (key) => {
-        void database().remove(key as never);
+        void database().remove(key);
       },
     };
   }

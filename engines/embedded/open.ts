@@ -23,7 +23,7 @@ export interface Embedded {
   readonly bus: Bus;
   readonly state: State;
   /** Closes both and gives the folder free. Idempotent. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 const BUS_REMEDY = 'records on the bus that were not stored yet are lost';
@@ -76,13 +76,16 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     );
     opened.unshift(state);
     const close = async (): Promise<void> => {
-      // The bus first: its subscribers' last words may go to the state.
-      await bus.close();
-      await state.close();
-      await busEnvironment.close();
-      await stateEnvironment.close();
-      markClosed(folder, [busFile, stateFile]);
-      lock.release();
+      try {
+        // The bus first: its subscribers' last words may go to the state.
+        await bus.close();
+        await state.close();
+        await busEnvironment.close();
+        await stateEnvironment.close();
+        markClosed(folder, [busFile, stateFile]);
+      } finally {
+        lock.release();
+      }
     };
     let closed: Promise<void> | undefined;
     return { bus, state, close: () => (closed ??= close()) };

@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import { type Embedded, openEmbedded } from './open.ts';
 
 /** A data folder for a test. */
-export async function makeFolder(): Promise<{ path: string; remove(): Promise<void> }> {
+export async function makeFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'reflexarc-embedded-'));
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { execPath } from 'node:process';
 import type { Clock } from '../../core/clock.ts';
 import { messageOf, ReflexarcError } from '../../core/errors.ts';
+import { fileError } from './lock.ts';
 
 /** Whoever walks 60 s through a file's tree goes in circles. */
 const TIME_LIMIT = 60_000;
@@ -31,11 +32,13 @@ export async function verifyFiles(
 ): Promise<void> {
   const marks = readMarks(folder);
   // From here on the files may change at any moment.
-  rmSync(join(folder, MARK), { force: true });
+  removeMark(folder);
   const doubtful = files.filter(({ file }) => {
     const now = look(file);
     const mark = marks[basename(file)];
-    if (now === undefined || now.size === 0) return false;
+    if (now === undefined) return false;
+    requireAccess(file);
+    if (now.size === 0) return false;
     return mark?.size !== now.size || mark.mtimeMs !== now.mtimeMs;
   });
   if (doubtful.length === 0) return;
@@ -80,6 +83,23 @@ function look(file: string): Seen | undefined {
   } catch {
     // It is not there yet; whether it can be made shows when it is opened.
     return undefined;
+  }
+}
+
+function removeMark(folder: string): void {
+  const file = join(folder, MARK);
+  try {
+    rmSync(file, { force: true });
+  } catch (error) {
+    throw fileError(error, file);
+  }
+}
+
+function requireAccess(file: string): void {
+  try {
+    accessSync(file, constants.R_OK | constants.W_OK);
+  } catch (error) {
+    throw fileError(error, file);
   }
 }
 

@@ -174,7 +174,7 @@ export function stateConformance(name: string, create: () => Promise<StatePlace>
 
     describe('watching', () => {
       /** Collects in the background until told to stop. */
-      const watch = (prefix: string): { changes: Change[]; stop(): Promise<void> } => {
+      const watch = (prefix: string): { changes: Change[]; stop: () => Promise<void> } => {
         const changes: Change[] = [];
         const over = new AbortController();
         const done = (async () => {

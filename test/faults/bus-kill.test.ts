@@ -8,7 +8,7 @@ import { systemClock } from '../../core/clock.ts';
 import type { Bus, Message, SubscribeOptions } from '../../core/contracts/bus.ts';
 import { makeFolder, openIn } from '../../engines/embedded/testing.ts';
 
-const ROUNDS = 15;
+const ROUNDS = 12;
 const CHILD = join(import.meta.dirname, 'bus-kill.child.ts');
 
 /** Everything that one run said before it was killed, some moment after it was open. */
@@ -61,7 +61,7 @@ it('loses nothing acknowledged, and repeats and reorders nothing, at kill -9', {
       const { bus, close } = await openIn(folder.path);
       const start = { offsets: () => onBus.length };
       onBus.push(...(await readAll(bus, 'check', { ephemeral: true, start })));
-      if (round % 5 === 4) {
+      if (round % 4 === 3) {
         // What the group finds from its commit on, and what it has handled before, is everything.
         for (const { key, value } of await readAll(bus, 'g', {})) {
           handled.add(`${key} ${Number(String(value))}`);

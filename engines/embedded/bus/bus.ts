@@ -90,6 +90,7 @@ export class EmbeddedBus implements Bus {
   }
 
   #showGauges(): void {
+    const { clock } = this.#telemetry;
     this.#metrics.size((set) => {
       for (const { topic, bytes } of this.#logs.values()) set({ topic }, bytes);
     });
@@ -97,9 +98,12 @@ export class EmbeddedBus implements Bus {
       for (const topic of this.#logs.keys()) set({ topic }, this.#writer.waiting(topic));
     });
     this.#metrics.lag((set) => {
-      for (const { topic, name, position } of this.#offsets.all()) {
-        const log = this.#log(topic);
-        set({ topic, group: name }, log.end - Math.max(position, log.first));
+      const now = clock.now();
+      for (const log of this.#logs.values()) {
+        const { topic } = log;
+        for (const { name, position } of this.#offsets.holders(topic, now)) {
+          set({ topic, group: name }, log.end - Math.max(position, log.first));
+        }
       }
     });
   }

@@ -15,16 +15,17 @@ export function busMetrics(registry: Registry) {
   function gauge<L extends string>(name: string, help: string, labels: readonly L[]) {
     return (collect: (set: (labels: Record<L, string>, value: number) => void) => void): void => {
       registry.removeSingleMetric(name);
-      new Gauge({
+      const made = new Gauge({
         name,
         help,
         labelNames: labels,
-        registers: [registry],
+        registers: [],
         collect() {
           this.reset();
           collect((values, value) => this.set(values as never, value));
         },
       });
+      registry.registerMetric(made);
     };
   }
   const latency = registry.getSingleMetric('reflexarc_bus_publish_seconds');

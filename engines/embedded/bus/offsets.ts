@@ -41,10 +41,6 @@ export class Offsets {
     }
   }
 
-  all(): Iterable<GroupState> {
-    return this.#groups.values();
-  }
-
   /** Makes it known if it is not. Nothing is written before `touch`. */
   group(topic: Topic, name: string, now: number): GroupState {
     const known = this.#groups.get(id(topic, name));

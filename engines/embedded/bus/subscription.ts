@@ -135,8 +135,10 @@ export class Member implements Subscription {
         continue;
       }
       if (outcome === undefined) return;
-      const ready = outcome.when.catch(() => undefined);
-      await Promise.race([ready, aborted(signal)]);
+      const ready = new Bell();
+      const ring = (): void => ready.ring();
+      outcome.when.then(ring, ring);
+      await ready.wait(signal);
       return;
     }
   }
@@ -216,8 +218,4 @@ export class Member implements Subscription {
     }
     onClose(this);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Bell().wait(signal);
 }

@@ -16,10 +16,10 @@ import type { Plan, TopicLog } from './topic-log.ts';
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
 /**
- * Of one topic in one commit, before compression: what takes a few milliseconds, so that an alert
+ * Of one topic in one commit, before compression: what takes a few milliseconds to compress, so that an alert
  * does not wait long behind a flood of lines.
  */
-const COMMIT_BYTES = 2 * 1024 * 1024;
+const COMMIT_BYTES = 1024 * 1024;
 
 /** Finished offsets wait this long for a publish that takes them along. */
 const OFFSET_DELAY = 50;
@@ -227,7 +227,7 @@ export class Writer {
       const failure = new ReflexarcError('internal', messageOf(error), { cause: error });
       this.#parts.telemetry.log.error({ err: error }, 'the bus could not write');
       for (const queue of this.#queues.values()) {
-        for (const request of [...queue]) request.settle(failure);
+        while (queue[0] !== undefined) queue[0].settle(failure);
       }
     } finally {
       this.#running = undefined;
@@ -392,8 +392,8 @@ export class Writer {
     await this.flushOffsets();
     this.#offsetTimer?.cancel();
     for (const queue of this.#queues.values()) {
-      for (const request of [...queue]) {
-        request.settle(new ReflexarcError('unavailable', 'the bus is closed'));
+      while (queue[0] !== undefined) {
+        queue[0].settle(new ReflexarcError('unavailable', 'the bus is closed'));
       }
     }
   }

@@ -50,7 +50,7 @@ export class Leases {
 
   close(): void {
     this.#closed = true;
-    for (const lease of [...this.#held.values()]) lease.lose('the state was closed');
+    for (const lease of this.#held.values()) lease.lose('the state was closed');
   }
 }
 

@@ -188,7 +188,7 @@ export class EmbeddedState implements State {
   #write<T>(run: (draft: Draft) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#checkOpen();
-      this.#queue.push({ run, resolve: resolve as (result: unknown) => void, reject });
+      this.#queue.push({ run, resolve, reject });
       this.#running ??= Promise.resolve().then(() => this.#writeAll());
     });
   }
