@@ -4,6 +4,9 @@ import { type ReflexarcConfig, reflexarcSchema } from '../core/config/reflexarc.
 import { loadYaml } from '../core/config/yaml.ts';
 import { messageOf, ReflexarcError } from '../core/errors.ts';
 
+// As problems name it: `--dir` is known to whoever reads them.
+const FILE = 'reflexarc.yaml';
+
 /** The folder that `--dir` names, as an absolute path. @throws bad_config when it is none. */
 export function resolveDir(dir: string): string {
   const path = resolve(dir);
@@ -21,13 +24,16 @@ export function loadConfig(
   dir: string,
   env: Readonly<Record<string, string | undefined>>,
 ): ReflexarcConfig {
-  const file = join(dir, 'reflexarc.yaml');
-  if (!existsSync(file)) return loadYaml(reflexarcSchema, '', file).value;
+  const path = join(dir, FILE);
+  if (!existsSync(path)) return loadYaml(reflexarcSchema, '', FILE).value;
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new ReflexarcError('bad_config', `cannot read ${file}: ${messageOf(cause)}`, { cause });
+    throw new ReflexarcError('bad_config', `cannot read ${path}: ${messageOf(cause)}`, {
+      cause,
+      hint: 'this user must be allowed to read it',
+    });
   }
-  return loadYaml(reflexarcSchema, text, file, { env }).value;
+  return loadYaml(reflexarcSchema, text, FILE, { env }).value;
 }

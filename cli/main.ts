@@ -13,7 +13,7 @@ import {
   serverOption,
   tokenOption,
 } from './options.ts';
-import { SERVICES, type ServiceName } from './run.ts';
+import { SERVICES, type ServiceName } from './services.ts';
 
 /** The command line. Commands are loaded when they are called, so that --help is quick. */
 

@@ -20,9 +20,7 @@ import { openLocal } from '../engines/local/local.ts';
 import { startIngest } from '../ingest/ingest.ts';
 import { startRemediation } from '../remediation/remediate.ts';
 import { dockerWanted } from './docker.ts';
-
-export const SERVICES = ['serve', 'ingest', 'alert', 'remediate', 'collect'] as const;
-export type ServiceName = (typeof SERVICES)[number];
+import type { ServiceName } from './services.ts';
 
 export interface RunOptions {
   readonly dir: string;

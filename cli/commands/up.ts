@@ -3,7 +3,8 @@ import { loadConfig, resolveDir } from '../config.ts';
 import { EXIT } from '../exit.ts';
 import { createLogger } from '../logger.ts';
 import { reportProblems } from '../problems.ts';
-import { type Running, run, type ServiceName } from '../run.ts';
+import { type Running, run } from '../run.ts';
+import type { ServiceName } from '../services.ts';
 import { stopOnSignals } from '../signals.ts';
 
 export interface UpOptions {

@@ -14,7 +14,8 @@ import { loadConfig } from '../config.ts';
 import { EXIT } from '../exit.ts';
 import { createLogger } from '../logger.ts';
 import { reportProblems } from '../problems.ts';
-import { type Running, run, SERVICES } from '../run.ts';
+import { type Running, run } from '../run.ts';
+import { SERVICES } from '../services.ts';
 import { stopOnSignals } from '../signals.ts';
 import { type Break, createStory, type Story } from './story.ts';
 

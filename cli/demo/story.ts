@@ -38,6 +38,7 @@ export function createStory(clock: Clock, print: (line: string) => void, json: b
   let end: (healed: boolean) => void = () => undefined;
   let over: Promise<boolean> = Promise.resolve(false);
   const said = new Set<string>();
+  let early: { service: string; text: string } | undefined;
 
   const step = (service: string | undefined, what: string, text: string): void => {
     // What is still heard of a service that broke earlier is no part of this one's story.
@@ -57,6 +58,7 @@ export function createStory(clock: Clock, print: (line: string) => void, json: b
       current = brk;
       since = clock.monotonic();
       said.clear();
+      early = undefined;
       over = new Promise((resolve) => {
         end = resolve;
       });
@@ -70,6 +72,8 @@ export function createStory(clock: Clock, print: (line: string) => void, json: b
       if (alert.state !== 'firing') return;
       const summary = alert.annotations['summary'] ?? '';
       step(alert.labels['service'], 'detected', `${alert.rule.name}: ${summary}`);
+      if (early !== undefined) step(early.service, 'notified', early.text);
+      early = undefined;
     },
     action(action) {
       const word = WORDS[action.phase];
@@ -80,7 +84,10 @@ export function createStory(clock: Clock, print: (line: string) => void, json: b
       if (action.phase === 'exhausted' || action.phase === 'failed') end(false);
     },
     notified(service, status) {
-      step(service, 'notified', `the webhook got it, ${status}`);
+      const text = `the webhook got it, ${status}`;
+      // The webhook may be here before the same alert has come by the bus.
+      if (said.has('detected')) step(service, 'notified', text);
+      else if (service === current?.service) early = { service, text };
     },
     async ended(ms) {
       const limit = clock.after(ms, () => end(false));

@@ -70,11 +70,11 @@ describe('check', () => {
     const { code, stdout } = await runCommand(['check', '--dir', dir]);
     expect(code).toBe(1);
     expect(stdout).toMatch(
-      /reflexarc\.yaml:1:1: lisen: unknown key "lisen" \(did you mean listen\?\)/,
+      /^reflexarc\.yaml:1:1: lisen: unknown key "lisen" \(did you mean listen\?\)/m,
     );
-    expect(stdout).toMatch(/a\.yaml:5:15: groups\[0\]\.rules\[0\]\.expr: /);
-    expect(stdout).toMatch(/notify\.yaml:2:\d+: .*nobody/);
-    expect(stdout).toMatch(/remediations\.yaml:2:5: remediations\[0\]\.match: is required/);
+    expect(stdout).toMatch(/^rules\/a\.yaml:5:20: groups\[0\]\.rules\[0\]\.expr: /m);
+    expect(stdout).toMatch(/^notify\.yaml:2:3: .*nobody/m);
+    expect(stdout).toMatch(/^remediations\.yaml:2:5: remediations\[0\]\.match: is required/m);
   });
 
   it('says it in JSON', async () => {

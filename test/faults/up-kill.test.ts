@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
-import { queryLines, startUp, until } from '../support/program.ts';
+import { queryLines, startUp } from '../support/program.ts';
+import { until } from '../support/wait.ts';
 
 /**
  * kill -9 of the whole program at random moments while a file is written and rotated: afterwards
@@ -65,10 +66,7 @@ query: { max_lines: 1000000 }
       const body = (await response.json()) as { data: { result: { value: [number, string] }[] } };
       return Number(body.data.result[0]?.value[1] ?? 0);
     };
-    await until(async () => ((await count()) >= written ? true : undefined), {
-      ms: 60_000,
-      what: () => `${written} lines to be visible`,
-    });
+    await until(`${written} lines to be visible`, async () => (await count()) >= written, 60_000);
     const seen = new Map<string, number>();
     for (const digit of '0123456789') {
       const lines = await queryLines(

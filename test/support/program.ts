@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { until } from './wait.ts';
 
 /** The program as users run it: a process of its own. */
 export interface Program {
@@ -27,13 +27,12 @@ export async function startUp(dir: string, env: Record<string, string> = {}): Pr
     log += text;
   });
   const exited = once(child, 'exit');
-  const url = await until(
-    () => {
-      if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}:\n${log}`);
-      return /"url":"(http:[^"]+)"[^\n]*"msg":"up on/.exec(log)?.[1];
-    },
-    { what: () => `the program to be up:\n${log}` },
-  );
+  const url = await until('the program to be up', () => {
+    if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}:\n${log}`);
+    const found = /"url":"(http:[^"]+)"[^\n]*"msg":"up on/.exec(log)?.[1];
+    if (found === undefined) throw new Error(log);
+    return found;
+  });
   return {
     url,
     process: child,
@@ -62,24 +61,6 @@ export async function runCommand(
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   await once(child, 'close');
   return { code: child.exitCode, stdout, stderr };
-}
-
-/** Polls until there is a value; fails, saying what it waited for, after `ms`. */
-export async function until<T>(
-  look: () => T | undefined | Promise<T | undefined>,
-  options: { ms?: number; what?: string | (() => string) } = {},
-): Promise<T> {
-  const deadline = performance.now() + (options.ms ?? 20_000);
-  for (;;) {
-    const value = await look();
-    if (value !== undefined && value !== false) return value;
-    if (performance.now() > deadline) {
-      const what =
-        typeof options.what === 'function' ? options.what() : (options.what ?? 'a condition');
-      throw new Error(`waited in vain for ${what}`);
-    }
-    await pause(20);
-  }
 }
 
 export interface Stream {
