@@ -58,7 +58,7 @@ export class DockerClient {
     });
   }
 
-  /** A question, or a change that may be repeated; asked again once where a kept socket was dead. */
+  /** A question; asked again once where a kept connection was dead. */
   async read<T>(
     call: string,
     ask: (docker: Docker, signal: AbortSignal) => Promise<T>,
@@ -75,7 +75,8 @@ export class DockerClient {
     }
   }
 
-  write<T>(
+  /** A change, or a question that takes long: on a connection of its own. Never asked twice. */
+  separately<T>(
     call: string,
     ask: (docker: Docker, signal: AbortSignal) => Promise<T>,
     options: CallOptions,

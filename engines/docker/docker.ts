@@ -130,7 +130,8 @@ class DockerRuntime implements Runtime {
       return again;
     }
     try {
-      const stats = (await this.#client.read(
+      // The engine takes up to a second for it, also where it is asked for one reading only.
+      const stats = (await this.#client.separately(
         `stats ${id.slice(0, 12)}`,
         (docker, abortSignal) =>
           docker
@@ -192,7 +193,7 @@ class DockerRuntime implements Runtime {
     const own = this.#hands.begin(id, kind);
     const end = (): void => this.#hands.end(id, own);
     try {
-      await this.#client.write(`${kind} ${id.slice(0, 12)}`, ask, { timeout, signal });
+      await this.#client.separately(`${kind} ${id.slice(0, 12)}`, ask, { timeout, signal });
     } catch (error) {
       const cause = isReflexarcError(error)
         ? (error.cause as { statusCode?: number } | undefined)

@@ -226,7 +226,7 @@ async function other(processes: ProcessConfig[]): Promise<ChildProcess> {
   );
   const started = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
   others.push(started);
-  await once(started.stdout!, 'data');
+  await once(started.stdout, 'data');
   return started;
 }
 
