@@ -65,7 +65,7 @@ export class Files {
     for (const key of await this.#checkpoints.keys(PREFIX)) {
       const saved = await this.#checkpoints.read(key, tailCheckpoint);
       for (const file of saved?.files ?? []) this.#owners.set(inodeKey(file), key);
-      for (const past of saved?.past ?? []) this.#owners.set(past, key);
+      for (const past of saved?.past ?? []) this.#owners.set(past.inode, key);
     }
     await this.#look();
   }

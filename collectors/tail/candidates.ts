@@ -1,4 +1,12 @@
-import { type Bytes, fingerprint, hash, type Inode, openFile, statFile } from './bytes.ts';
+import {
+  type Bytes,
+  fingerprint,
+  hash,
+  type Inode,
+  openFile,
+  sameInode,
+  statFile,
+} from './bytes.ts';
 import { openGzip } from './gzip.ts';
 import { rotatedFiles } from './rotated.ts';
 
@@ -15,12 +23,30 @@ export interface Content {
 }
 
 const OVERLAP = 64;
+const MOST_LOOKS = 5;
 
 export const openAny = (path: string): Promise<Bytes> =>
   path.endsWith('.gz') ? openGzip(path) : openFile(path);
 
-/** The rotated files of a log, oldest first, and last the one at the path. */
+/**
+ * The rotated files of a log, oldest first, and last the one at the path. Looked at until two looks
+ * agree: a rotation in between shifts every name by one.
+ */
 export async function candidates(path: string): Promise<Found[]> {
+  let before = await look(path);
+  for (let looks = 0; looks < MOST_LOOKS; looks++) {
+    const now = await look(path);
+    const same = (found: Found, at: number): boolean => {
+      const other = before[at];
+      return other !== undefined && other.path === found.path && sameInode(other, found);
+    };
+    if (now.length === before.length && now.every(same)) return now;
+    before = now;
+  }
+  return before;
+}
+
+async function look(path: string): Promise<Found[]> {
   const paths = [...(await rotatedFiles(path)), path];
   const all: Found[] = [];
   for (const one of paths) {

@@ -22,6 +22,7 @@ import type { LogWriter } from './writer.ts';
 /** How many bytes before the offset are compared, to notice that a file has become another. */
 const OVERLAP = 64;
 const PAST = 32;
+const MOST_TRIES = 10;
 
 type Place = Pick<Inode, 'device' | 'inode' | 'birth'>;
 
@@ -113,7 +114,15 @@ export const tailCheckpoint = z.object({
       check: z.string(),
     }),
   ),
-  past: z.array(z.string()),
+  /** Files read to their end: by inode, and by content for when they are compressed. */
+  past: z.array(
+    z.object({
+      inode: z.string(),
+      fingerprint: z.string().optional(),
+      at: z.int().min(0),
+      check: z.string(),
+    }),
+  ),
 });
 type TailCheckpoint = z.output<typeof tailCheckpoint>;
 
@@ -137,7 +146,7 @@ export class Tail {
   readonly spec: TailSpec;
   readonly #deps: TailDeps;
   #files: Chained[] = [];
-  #past: string[] = [];
+  #past: TailCheckpoint['past'] = [];
   #restored = false;
   #look = true;
   #ending = false;
@@ -375,7 +384,13 @@ export class Tail {
     this.#files = this.#files.filter((file) => !over.includes(file));
     for (const file of over) {
       const key = inodeKey(file.place);
-      if (!this.#files.some((other) => inodeKey(other.place) === key)) this.#past.push(key);
+      if (this.#files.some((other) => inodeKey(other.place) === key)) continue;
+      this.#past.push({
+        inode: key,
+        ...(file.fingerprint === undefined ? {} : { fingerprint: file.fingerprint }),
+        at: file.next,
+        check: hash(file.before),
+      });
     }
     this.#past = this.#past.slice(-PAST);
   }
@@ -420,6 +435,7 @@ export class Tail {
         if (!this.#deps.framer.line(text, file.offset, read - kept, file)) return 'end';
         file.next += read;
         file.offset = file.next;
+        file.before = Buffer.concat([file.before, rest]).subarray(-OVERLAP);
       }
     }
     file.ended = true;
@@ -436,26 +452,46 @@ export class Tail {
     if (now === undefined) {
       // Deleted, not renamed: it has no name left.
       if (last !== undefined && (await last.bytes.stat()).links === 0) last.superseded = true;
-      return;
-    }
-    if (last !== undefined && sameInode(now, last.place)) {
+    } else if (last !== undefined && sameInode(now, last.place)) {
       last.superseded = false;
       last.size = now.size;
       return;
-    }
-    if (this.#files.some((file) => sameInode(now, file.place))) return;
+    } else if (this.#files.some((file) => sameInode(now, file.place))) return;
     const newer = last === undefined ? await this.#newest() : await this.#newerThan(last);
     if (newer.length === 0) return;
-    if (last !== undefined) {
-      this.#deps.measures.rotations.inc({ kind: this.spec.kind });
-      for (const file of this.#files) file.superseded = true;
-    }
-    await this.#append(newer);
+    if (last !== undefined) this.#deps.measures.rotations.inc({ kind: this.spec.kind });
+    if (!(await this.#append(newer))) this.#look = true;
   }
 
   async #newest(): Promise<Found[]> {
     const all = await candidates(this.spec.path);
-    return all.filter((found) => this.#begins(found) && !this.#past.includes(inodeKey(found)));
+    return this.#unread(all.filter((found) => this.#begins(found)));
+  }
+
+  /** Those that are none of the files read before, also compressed. */
+  async #unread(all: readonly Found[]): Promise<Found[]> {
+    const unread: Found[] = [];
+    for (const found of all) {
+      const key = inodeKey(found);
+      if (this.#past.some((past) => past.inode === key)) continue;
+      if (found.path.endsWith('.gz') && (await this.#wasRead(found))) continue;
+      unread.push(found);
+    }
+    return unread;
+  }
+
+  async #wasRead(found: Found): Promise<boolean> {
+    // Also what is being read through a descriptor of its own, and compressed meanwhile.
+    const open = this.#files.map((file) => ({
+      fingerprint: file.fingerprint,
+      at: file.next,
+      check: hash(file.before),
+    }));
+    for (const { fingerprint, at, check } of [...this.#past, ...open]) {
+      if (fingerprint === undefined || at === 0) continue;
+      if ((await findContent([found], { fingerprint, at, check })) !== undefined) return true;
+    }
+    return false;
   }
 
   #begins(found: Found): boolean {
@@ -467,27 +503,41 @@ export class Tail {
     const all = await candidates(this.spec.path);
     const at = all.findIndex((found) => sameInode(found, last.place));
     const { modified } = await last.bytes.stat();
-    const known = new Set([...this.#past, ...this.#files.map((file) => inodeKey(file.place))]);
+    const known = new Set(this.#files.map((file) => inodeKey(file.place)));
     const newer =
       at === -1
         ? // Rotated away altogether, or compressed: what was written after it is newer.
           all.filter((found) => found.path === this.spec.path || found.modified > modified)
         : all.slice(at + 1);
-    return newer.filter((found) => !known.has(inodeKey(found)));
+    return this.#unread(newer.filter((found) => !known.has(inodeKey(found))));
   }
 
-  async #append(found: readonly Found[], incarnation?: (found: Found) => number): Promise<void> {
-    for (const one of found) {
-      if (this.spec.claim?.(inodeKey(one)) === false) continue;
-      const bytes = await openAny(one.path);
-      const place = await bytes.stat();
-      const file = new Chained(one.path, bytes, place);
-      file.incarnation = incarnation?.(one) ?? 0;
-      file.lastGrowth = this.#deps.telemetry.clock.monotonic();
-      file.size = place.size;
-      file.superseded = one.path !== this.spec.path;
-      this.#files.push(file);
+  /** All of them, behind those that are there. @returns false, and adds none, if one moved away. */
+  async #append(found: readonly Found[]): Promise<boolean> {
+    const opened: Chained[] = [];
+    try {
+      for (const one of found) {
+        if (this.spec.claim?.(inodeKey(one)) === false) continue;
+        const file = await this.#open(one);
+        opened.push(file);
+        if (!sameInode(file.place, one)) return false;
+      }
+      if (opened.length > 0) for (const file of this.#files) file.superseded = true;
+      this.#files.push(...opened.splice(0));
+      return true;
+    } finally {
+      for (const file of opened) await file.bytes.close();
     }
+  }
+
+  async #open({ path }: Found): Promise<Chained> {
+    const bytes = await openAny(path);
+    const place = await bytes.stat();
+    const file = new Chained(path, bytes, place);
+    file.lastGrowth = this.#deps.telemetry.clock.monotonic();
+    file.size = place.size;
+    file.superseded = path !== this.spec.path;
+    return file;
   }
 
   /** The file became shorter or other than what was read: a new generation begins at its start. */
@@ -559,18 +609,24 @@ export class Tail {
 
   async #restore(): Promise<void> {
     const saved = await this.#deps.checkpoints.read(this.spec.key, tailCheckpoint);
-    const all = await candidates(this.spec.path);
     if (saved === undefined) {
-      await this.#append(all.filter((found) => this.#begins(found)));
-      if (this.spec.from === 'end') for (const file of this.#files) await skipToEnd(file);
+      const all = await candidates(this.spec.path);
+      if (!(await this.#append(all.filter((found) => this.#begins(found))))) {
+        this.#look = true;
+      } else if (this.spec.from === 'end') {
+        for (const file of this.#files) await skipToEnd(file);
+      }
     } else {
       this.#past = [...saved.past];
-      await this.#resume(saved, all);
+      for (let tries = 0; !(await this.#resume(saved, await candidates(this.spec.path))); tries++) {
+        if (tries > MOST_TRIES) throw new Error('the log is rotated faster than it can be opened');
+      }
     }
     this.#restored = true;
   }
 
-  async #resume(saved: TailCheckpoint, all: readonly Found[]): Promise<void> {
+  /** @returns false when the files moved meanwhile, and nothing was done. */
+  async #resume(saved: TailCheckpoint, all: readonly Found[]): Promise<boolean> {
     const located = new Map<string, TailCheckpoint['files'][number]>();
     for (const one of saved.files) {
       const content = { fingerprint: one.fingerprint, at: one.checkedAt, check: one.check };
@@ -579,30 +635,35 @@ export class Tail {
         (await findContent(same, content)) ??
         (one.fingerprint === undefined ? undefined : await findContent(all, content));
       if (found !== undefined) located.set(found.path, one);
-      else if (one.fingerprint !== undefined) this.#lost(one);
     }
     const first = all.findIndex((found) => located.has(found.path));
     const chain =
       first !== -1
         ? all.slice(first)
         : all.filter((found) => found.path === this.spec.path || found.modified > saved.at);
+    const unread = new Set(await this.#unread(chain));
+    const wanted = chain.filter((found) => located.has(found.path) || unread.has(found));
+    if (!(await this.#append(wanted))) return false;
     let changed = false;
-    for (const found of chain) {
-      if (!located.has(found.path) && this.#past.includes(inodeKey(found))) continue;
-      await this.#append([found], (one) => {
-        const before = saved.files.filter((file) => sameInode(one, file));
-        if (before.length === 0 || located.has(one.path)) return 0;
-        changed = true;
-        return Math.max(...before.map((file) => file.incarnation)) + 1;
-      });
-      const file = this.#files.at(-1);
-      const mark = located.get(found.path);
-      if (file === undefined || file.path !== found.path || mark === undefined) continue;
-      const before = await bytesBefore(file.bytes, mark.offset);
-      this.#takeOver(file, mark, { offset: mark.offset, checkedAt: mark.offset, before });
+    for (const file of this.#files) {
+      const mark = located.get(file.path);
+      if (mark !== undefined) {
+        const before = await bytesBefore(file.bytes, mark.offset);
+        this.#takeOver(file, mark, { offset: mark.offset, checkedAt: mark.offset, before });
+        continue;
+      }
+      const earlier = saved.files.filter((one) => sameInode(file.place, one));
+      if (earlier.length === 0) continue;
+      file.incarnation = Math.max(...earlier.map((one) => one.incarnation)) + 1;
+      changed = true;
+    }
+    const found = new Set(located.values());
+    for (const one of saved.files) {
+      if (one.fingerprint !== undefined && !found.has(one)) this.#lost(one);
     }
     // A truncated file's next generation must be on record before its lines go out.
     if (changed) await this.#deps.checkpoints.writeNow(this.spec.key, this.#snapshot());
+    return true;
   }
 
   #lost(one: TailCheckpoint['files'][number]): void {
