@@ -14,7 +14,13 @@ export const object = (
   properties: Readonly<Record<string, Schema>>,
   required: readonly string[] = Object.keys(properties),
   more: Schema = {},
-): Schema => ({ type: 'object', properties, required, ...more });
+): Schema => ({
+  type: 'object',
+  properties,
+  // OpenAPI wants at least one name, or no list.
+  ...(required.length === 0 ? {} : { required }),
+  ...more,
+});
 
 export const list = (items: Schema, more: Schema = {}): Schema => ({
   type: 'array',

@@ -26,6 +26,7 @@ import { addPrometheusQuery } from './prometheus/query.ts';
 import { addPrometheusQueryRange } from './prometheus/query_range.ts';
 import { addPrometheusSeries } from './prometheus/series.ts';
 import { addPrometheusStatus } from './prometheus/status.ts';
+import { Requests } from './requests.ts';
 import { Runner } from './runner.ts';
 
 export interface ApiDeps {
@@ -101,6 +102,7 @@ export async function startApi(deps: ApiDeps): Promise<Service & { readonly url:
     runner,
     pushes,
     stopping: stopping.signal,
+    requests: new Requests(),
   };
   const check = tokens.length > 0 ? tokenCheck(tokens) : hostCheck(address.host);
   const app = await build(context, check, tokens.length > 0);
@@ -118,18 +120,22 @@ export async function startApi(deps: ApiDeps): Promise<Service & { readonly url:
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     stopping.abort();
+    const ended = context.requests.ended();
+    const late = Promise.withResolvers<undefined>();
     const timer = telemetry.clock.after(DRAIN, () => {
       log.warn('requests did not end in time: cutting them off');
       runner.abortAll();
       pushes.abortAll();
-      app.server.closeAllConnections();
+      late.resolve(undefined);
     });
-    try {
-      // Takes no new request, and waits for those under way.
-      await app.close();
-    } finally {
-      timer.cancel();
-    }
+    // Takes no new connection, and waits for those that there are.
+    const closed = app.close();
+    await Promise.race([ended, late.promise]);
+    timer.cancel();
+    // A connection that has not asked for anything counts as busy for the server: browsers and
+    // pools of clients open such, and it would hold us up for as long as they like.
+    app.server.closeAllConnections();
+    await closed;
   };
   return {
     name: 'api',
@@ -149,7 +155,7 @@ export async function build(
   check: AccessCheck,
   tokens: boolean,
 ): Promise<FastifyInstance> {
-  const { metrics, telemetry } = context;
+  const { metrics, telemetry, requests } = context;
   const app = Fastify({
     logger: false,
     // A body that comes in drops would hold its connection for good.
@@ -171,7 +177,8 @@ export async function build(
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
 
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
+    requests.add(reply.raw);
     try {
       check(request);
     } catch (error) {

@@ -63,9 +63,10 @@ export function parseQuery(params: Params): LogExpr {
   return parseLogQL(text);
 }
 
-export function parseLimit(params: Params): number {
+/** @param max a request that names no limit is not above the configured one */
+export function parseLimit(params: Params, max: number): number {
   const text = params.get('limit');
-  const limit = text === undefined ? DEFAULT_LIMIT : integerParam('limit', text);
+  const limit = text === undefined ? Math.min(DEFAULT_LIMIT, max) : integerParam('limit', text);
   if (limit <= 0) throw badRequest('limit must be a positive value');
   return limit;
 }
@@ -90,10 +91,10 @@ export interface RangeParams extends Bounds {
 }
 
 /** Everything of `query_range`. @throws bad_request, bad_query */
-export function parseRange(params: Params, now: Nanos): RangeParams {
+export function parseRange(params: Params, now: Nanos, maxLines: number): RangeParams {
   const { start, end } = parseBounds(params, now);
   if (end < start) throw badRequest('end timestamp must not be before or equal to start time');
-  const limit = parseLimit(params);
+  const limit = parseLimit(params, maxLines);
   const direction = parseDirection(params);
   const length = nanosToMillis(end - start);
   const step = secondsOrDuration(params, 'step') ?? defaultStep(length);

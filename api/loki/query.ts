@@ -59,7 +59,7 @@ export function addLokiQuery(app: FastifyInstance, context: ApiContext): void {
       const params = Params.of(request);
       const expr = parseQuery(params);
       const time = parseInstant(params, telemetry.clock.nowNanos());
-      parseLimit(params);
+      parseLimit(params, config.query.max_lines);
       parseDirection(params);
       if (expr.kind === 'logs') {
         throw badRequest(

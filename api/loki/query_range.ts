@@ -81,7 +81,8 @@ export function addLokiQueryRange(app: FastifyInstance, context: ApiContext): vo
       response,
     },
     async (request, reply) => {
-      const query = parseRange(Params.of(request), telemetry.clock.nowNanos());
+      const now = telemetry.clock.nowNanos();
+      const query = parseRange(Params.of(request), now, config.query.max_lines);
       checkRange(config.query, nanosToMillis(query.end - query.start));
       const { expr } = query;
       const meter = new Meter(telemetry.clock);

@@ -120,7 +120,10 @@ function historySelect({ telemetry, config }: ApiContext, params: Params): Histo
   const service = params.get('service');
   const fingerprint = params.get('fingerprint');
   const limitText = params.get('limit');
-  const limit = limitText === undefined ? DEFAULT_LIMIT : integerParam('limit', limitText);
+  const limit =
+    limitText === undefined
+      ? Math.min(DEFAULT_LIMIT, config.query.max_lines)
+      : integerParam('limit', limitText);
   if (limit < 1) throw badRequest("the parameter 'limit' is at least 1");
   checkLines(config.query, limit);
   const start = timeOrBack(params, 'since', now) ?? now - config.store.max_age;

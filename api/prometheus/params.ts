@@ -1,6 +1,7 @@
 import { ReflexarcError } from '../../core/errors.ts';
 import type { Matcher } from '../../core/labels.ts';
 import type { PromExpr } from '../../lang/promql/ast.ts';
+import { checkPromQL } from '../../lang/promql/check.ts';
 import { parsePromQL } from '../../lang/promql/parse.ts';
 import { MAX_POINTS } from '../limits.ts';
 import {
@@ -64,6 +65,20 @@ export function queryParam(params: Params): PromExpr {
   const text = params.get('query');
   if (text === undefined) throw invalid('query', 'the query is empty');
   return parsePromQL(text);
+}
+
+/** Prometheus evaluates only what has one value at each step. @throws bad_query, bad_request */
+export function rangeQueryParam(params: Params): PromExpr {
+  const expr = queryParam(params);
+  const type = checkPromQL(params.get('query') ?? '', expr);
+  if (type === 'matrix' || type === 'string') {
+    const name = type === 'matrix' ? 'range vector' : 'string';
+    throw invalid(
+      'query',
+      `invalid expression type "${name}" for range query, must be Scalar or instant Vector`,
+    );
+  }
+  return expr;
 }
 
 export interface Range {

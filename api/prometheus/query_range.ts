@@ -3,10 +3,16 @@ import { evaluatePromQL } from '../../lang/promql/evaluate.ts';
 import type { ApiContext } from '../context.ts';
 import { addQueryRoute } from '../forms.ts';
 import { checkRange, checkSeries, evaluationLimits } from '../limits.ts';
-import { badRequest, Params } from '../params.ts';
+import { Params } from '../params.ts';
 import { answer, matrixSchema, object, prometheusErrors, success, text } from '../schemas.ts';
 import { renderRange, seriesOf } from '../values.ts';
-import { limitParam, queryParam, rangeParams, refuseUnsupported, timeoutParam } from './params.ts';
+import {
+  limitParam,
+  rangeParams,
+  rangeQueryParam,
+  refuseUnsupported,
+  timeoutParam,
+} from './params.ts';
 import { cut } from './warnings.ts';
 
 const parameters = object(
@@ -61,17 +67,12 @@ export function addPrometheusQueryRange(app: FastifyInstance, context: ApiContex
       const limit = limitParam(params);
       refuseUnsupported(params);
       checkRange(config.query, range.end - range.start);
-      const expr = queryParam(params);
+      const expr = rangeQueryParam(params);
       const value = await runner.run(
         reply,
         (signal) => evaluatePromQL(expr, store, range, signal, evaluationLimits(config.query)),
         timeoutParam(params),
       );
-      if (value.type === 'string') {
-        throw badRequest(
-          'invalid parameter "query": invalid expression type "string" for range query, must be Scalar or instant Vector',
-        );
-      }
       const data = renderRange(value);
       checkSeries(config.query, seriesOf(data));
       if (data.resultType !== 'matrix') return { status: 'success', data };
