@@ -490,24 +490,32 @@ export class Lane<B extends Decoded> {
     };
     const where = `ts >= ${min} AND ts <= ${max} AND series IN (SELECT unnest($1))`;
     const ids = listValue([...candidates.keys()]);
-    for (const generation of this.#generations) {
-      if (!generation.overlaps(min, max + 1n)) continue;
-      const found = await this.#writer.runAndReadAll(
-        `SELECT series, ts FROM ${generation.table} WHERE ${where}`,
-        [ids],
-        [LIST(INTEGER)],
-      );
-      for (const row of found.getRows()) see(row);
-    }
     const wanted = new Set(candidates.keys());
-    await this.#lookUp(
-      this.#segments.filter(
-        (segment) => segment.overlaps(min, max + 1n) && intersects(segment.references, wanted),
-      ),
-      (files) => `SELECT series, ts FROM read_parquet([${files}]) WHERE ${where}`,
-      ids,
-      see,
+    // Both lists of one moment: while one is read, rows may be sealed into the other.
+    const segments = this.#segments.filter(
+      (segment) => segment.overlaps(min, max + 1n) && intersects(segment.references, wanted),
     );
+    const generations = this.#generations.filter((part) => part.overlaps(min, max + 1n));
+    for (const part of [...segments, ...generations]) part.pin();
+    try {
+      for (const { table } of generations) {
+        const found = await this.#writer.runAndReadAll(
+          `SELECT series, ts FROM ${table} WHERE ${where}`,
+          [ids],
+          [LIST(INTEGER)],
+        );
+        for (const row of found.getRows()) see(row);
+      }
+      await this.#lookUp(
+        segments,
+        (files) => `SELECT series, ts FROM read_parquet([${files}]) WHERE ${where}`,
+        ids,
+        see,
+      );
+    } finally {
+      for (const part of segments) part.unpin();
+      for (const part of generations) await part.unpin();
+    }
     return known;
   }
 

@@ -2,14 +2,7 @@ import { decodeLogs, lineId, StreamCache } from '../../../core/records/codec.ts'
 import { FIELD, type LogRecord, type Position } from '../../../core/records/log.ts';
 import type { Dictionary, Entry } from './dictionary.ts';
 import type { Lane } from './lane.ts';
-import {
-  type BadRow,
-  type Cell,
-  type Decoded,
-  NO_TIME,
-  type Sifted,
-  type Table,
-} from './table.ts';
+import { type BadRow, type Cell, type Decoded, NO_TIME, type Sifted, type Table } from './table.ts';
 
 /** Log lines. */
 interface LogBatch extends Decoded {

@@ -97,6 +97,7 @@ interface Pending {
 class EmbeddedStore implements Store {
   readonly opened: Promise<void>;
   readonly #worker: Worker;
+  readonly #exited: Promise<void>;
   readonly #telemetry: Telemetry;
   readonly #lock: FolderLock;
   readonly #counters: Readonly<Record<Counter, PromCounter>>;
@@ -134,6 +135,7 @@ class EmbeddedStore implements Store {
     });
     this.#worker.on('message', (message: FromWorker) => this.#hear(message));
     this.#worker.on('error', (error) => this.#end(error));
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
     this.#worker.on('exit', () => this.#end(undefined));
   }
 
@@ -329,7 +331,8 @@ class EmbeddedStore implements Store {
       if (this.#ended === undefined) await this.#call('close', undefined);
     } finally {
       this.#ended ??= new ReflexarcError('unavailable', 'the store is closed');
-      await this.#worker.terminate();
+      // Never terminated: DuckDB's work, cut off in the middle, aborts the whole process.
+      await this.#exited;
       this.#lock.release();
     }
   }

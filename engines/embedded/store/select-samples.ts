@@ -37,7 +37,7 @@ export async function selectSamples(
             series = new Growing();
             found.set(id, series);
           }
-          series.push(Number(times[index] ?? 0n) / 1e6, values[index] ?? 0);
+          series.push(Number((times[index] ?? 0n) / 1_000_000n), values[index] ?? 0);
         }
       },
     );

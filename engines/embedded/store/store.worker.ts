@@ -37,6 +37,15 @@ type Handlers = {
 
 const running = new Map<number, AbortController>();
 const cursors = new Map<number, AsyncGenerator<LogBatch>>();
+/** Calls that are finished whatever happens. */
+const writes = new Set<number>();
+/** All that is under way. A thread that ends before DuckDB's work does takes the process along. */
+const unfinished = new Set<Promise<unknown>>();
+
+function track(work: Promise<unknown>): void {
+  const tracked = work.catch(() => undefined).finally(() => unfinished.delete(tracked));
+  unfinished.add(tracked);
+}
 
 try {
   const core = await StoreCore.open(
@@ -52,7 +61,8 @@ try {
   const handlers = handlersOf(core);
   port.on('message', (message: ToWorker) => {
     if ('cancel' in message) cancel(message.cancel);
-    else void handle(handlers, message.call, message.method, message.ask);
+    else if (message.method === 'close') void handle(handlers, message.call, 'close', undefined);
+    else track(handle(handlers, message.call, message.method, message.ask));
   });
   say({ ready: true });
 } catch (error) {
@@ -67,6 +77,7 @@ async function handle(
 ): Promise<void> {
   // What a query's further batches are asked with is the query's own.
   const query = method === 'next' ? (ask as number) : call;
+  if (method === 'append' || method === 'retain') writes.add(call);
   const controller = running.get(query) ?? new AbortController();
   running.set(query, controller);
   try {
@@ -83,6 +94,8 @@ async function handle(
     running.delete(query);
     cursors.delete(query);
     say({ call, error: textOf(error) });
+  } finally {
+    writes.delete(call);
   }
 }
 
@@ -92,7 +105,7 @@ function cancel(query: number): void {
   const cursor = cursors.get(query);
   cursors.delete(query);
   // Lets go of its view; a page under way has been interrupted and ends by itself.
-  cursor?.return(undefined).catch(() => undefined);
+  if (cursor !== undefined) track(cursor.return(undefined));
 }
 
 function handlersOf(core: StoreCore): Handlers {
@@ -129,7 +142,8 @@ function handlersOf(core: StoreCore): Handlers {
     stats: () => Promise.resolve(core.stats()),
     retain: async (now) => ({ removedBytes: await core.retain(now) }),
     async close() {
-      for (const query of running.keys()) if (cursors.has(query)) cancel(query);
+      for (const query of running.keys()) if (!writes.has(query)) cancel(query);
+      while (unfinished.size > 0) await Promise.all(unfinished);
       await core.close();
       return undefined;
     },
