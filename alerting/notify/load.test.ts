@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatError } from '../../core/errors.ts';
+import type { Labels } from '../../core/labels.ts';
 import { loadNotify } from './load.ts';
 import { groupLabels, routesFor } from './route.ts';
 
@@ -40,7 +41,7 @@ route:
     - matchers: ['{service="web",env!="dev"}']
 receivers: [{ name: all }, { name: pager }, { name: critical }, { name: team-c }]
 `;
-  it.each([
+  it.each<[Labels, string[]]>([
     [{ alertname: 'X' }, ['all {}']],
     [
       { severity: 'critical', team: 'a' },
@@ -52,7 +53,7 @@ receivers: [{ name: all }, { name: pager }, { name: critical }, { name: team-c }
   ])('%j', (labels, expected) => {
     const { config, problems } = load(text);
     expect(problems).toEqual([]);
-    const routes = routesFor(config!.route, labels as Record<string, string>);
+    const routes = routesFor(config!.route, labels);
     expect(routes.map(({ receiver, key }) => `${receiver} ${key}`)).toEqual(expected);
   });
 
