@@ -32,7 +32,7 @@ export interface QueryOptions extends ClientOptions {
   readonly step?: string;
   /** Lines at most; 0: all. */
   readonly limit?: string | number;
-  /** Lines that are asked for at a time; at most the server's query.max_lines. */
+  /** Lines that are asked for at a time; less where the server's query.max_lines is less. */
   readonly batch?: string | number;
   readonly forward?: boolean;
   readonly output?: string;
@@ -45,6 +45,8 @@ export interface QueryOptions extends ClientOptions {
 const DEFAULT_LIMIT = 100;
 const DEFAULT_BATCH = 1000;
 const HOUR = 3_600_000;
+/** How a refusal of Loki, or of ours, over the number of lines begins. */
+const TOO_MANY = 'max entries limit per query exceeded';
 
 /**
  * Asks a running server and prints what it answers: lines, or a table of values. A metric query is
@@ -161,7 +163,7 @@ async function printLogs(
 ): Promise<void> {
   const { direction, limit, output } = request;
   const wanted = limit === 0 ? Number.POSITIVE_INFINITY : limit;
-  let { start, end } = request;
+  let { start, end, batch } = request;
   let printed = 0;
   // The next page begins with the last one's last time again: which of its lines were printed.
   let edge: Nanos | undefined;
@@ -169,19 +171,27 @@ async function printLogs(
   while (!printer.closed) {
     const known = seen.values().reduce((sum, times) => sum + times, 0);
     // One more than wanted tells whether the limit cuts.
-    const size = Math.min(request.batch, wanted - printed + known + 1);
-    const page = await client.json(
-      '/loki/api/v1/query_range',
-      {
-        query: request.query,
-        start: String(start),
-        end: String(end),
-        limit: String(size),
-        direction,
-      },
-      (body) => rowsOf(body, direction),
-      signal,
-    );
+    const size = Math.min(batch, wanted - printed + known + 1);
+    let page: Row[];
+    try {
+      page = await client.json(
+        '/loki/api/v1/query_range',
+        {
+          query: request.query,
+          start: String(start),
+          end: String(end),
+          limit: String(size),
+          direction,
+        },
+        (body) => rowsOf(body, direction),
+        signal,
+      );
+    } catch (error) {
+      // Which limit the server has, only its refusal tells, in Loki's words.
+      if (size === 1 || !messageOf(error).startsWith(TOO_MANY)) throw error;
+      batch = Math.floor(size / 2);
+      continue;
+    }
     const skip = new Map(seen);
     let fresh = 0;
     for (const row of page) {
