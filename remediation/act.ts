@@ -52,6 +52,7 @@ export async function act(
     fingerprint: one.alert.fingerprint,
     step: one.step,
     kind: step.kind,
+    call: live.state === 'running' ? 'restart' : 'start',
     subject: one.subject,
     start: live.startedAt ?? '',
     phase: 'started',
@@ -59,13 +60,9 @@ export async function act(
     fence: context.lease.fence,
   };
   const key = ledgerKey(entry);
+  await context.cases.saved(one);
   if (!(await ledger.begin(key, entry))) {
-    const found = ledger.get(key);
-    if (found === undefined || found.case !== one.id) return 'repeat';
-    // We died after the ledger was written and before the case was.
-    one.action = actionOf(key, found, attempt);
-    one.status = 'acting';
-    return 'unsure';
+    return resume(context, one, step) ? 'unsure' : 'repeat';
   }
   const refusal = await lastLook(context, one, live);
   if (refusal !== undefined) {
@@ -84,11 +81,24 @@ export async function act(
   return call(context, one, step, live);
 }
 
-const actionOf = (key: string, entry: LedgerEntry, attempt: number): CaseAction => ({
-  ledgerKey: key,
-  attempt,
-  startedAt: entry.tries[0] ?? 0,
-});
+/**
+ * A step that the ledger has and the case does not: we died after the one was written and before
+ * the other was. The case takes it over.
+ */
+export function resume(context: Context, one: Case, step: RestartStep): boolean {
+  const found = context.ledger.begun(one.id, one.step);
+  if (found === undefined) return false;
+  const { key, entry } = found;
+  const startedAt = entry.tries[0] ?? context.clock.now();
+  one.action = { ledgerKey: key, attempt: entry.tries.length, startedAt };
+  one.status = 'acting';
+  const message = `${one.subject.name} was to be started, or was`;
+  const at = { index: one.step, kind: step.kind };
+  const { attempt } = one.action;
+  const fields = { reason: 'interrupted', step: at, attempt } as const;
+  context.reports.report(one, 'started', message, fields, entry.tries.length);
+  return true;
+}
 
 const verb = (live: Instance): string => (live.state === 'running' ? 'restarting' : 'starting');
 
@@ -97,12 +107,11 @@ async function lastLook(
   context: Context,
   one: Case,
   decided: Instance,
-  stoppedByUs = false,
 ): Promise<Refusal | undefined> {
   let held: boolean;
-  let found: Instance | undefined;
+  let live: Instance | undefined;
   try {
-    [held, found] = await Promise.all([
+    [held, live] = await Promise.all([
       context.lease.held(),
       context.view.inspect(one.subject.runtime, one.subject.id ?? ''),
     ]);
@@ -112,7 +121,6 @@ async function lastLook(
   if (!held || context.lease.signal.aborted || context.stopping.aborted) {
     return { reason: 'lease_lost', message: 'this process may not act any longer' };
   }
-  const live = found !== undefined && stoppedByUs ? { ...found, stoppedByHand: false } : found;
   if (live !== undefined && live.startedAt !== decided.startedAt) {
     return { reason: 'changed', message: 'it was started again in this very moment' };
   }
@@ -183,10 +191,25 @@ async function call(
     });
     return 'failed';
   }
+  const endedAt = clock.now();
   await saved;
   measure('ok');
-  await done(context, one, step, clock.now(), undefined);
+  await done(context, one, step, endedAt, await startNow(context, one, live.startedAt), false);
   return 'done';
+}
+
+/** The start that a call led to; undefined where it cannot be read: verifying asks again. */
+async function startNow(
+  context: Context,
+  one: Case,
+  before: string | undefined,
+): Promise<string | undefined> {
+  try {
+    const live = await context.view.inspect(one.subject.runtime, one.subject.id ?? '');
+    return live?.startedAt === before ? undefined : live?.startedAt;
+  } catch {
+    return undefined; // counted by the view
+  }
 }
 
 /** The call took effect: the ledger knows, and verifying begins. */
@@ -196,6 +219,7 @@ async function done(
   step: RestartStep,
   endedAt: number,
   start: string | undefined,
+  cutOff: boolean,
 ): Promise<void> {
   const { action } = one;
   if (action === undefined) return;
@@ -203,16 +227,13 @@ async function done(
   action.endedAt = endedAt;
   action.deadline = endedAt + step.verify.within;
   one.status = 'verifying';
-  // Which start it has now is read when it is verified.
   if (start === undefined) delete one.expected;
   else one.expected = start;
   context.reports.report(one, 'done', `${one.subject.name} was started; now it is watched`, {
     step: { index: one.step, kind: step.kind },
     attempt: action.attempt,
     elapsed: endedAt - action.startedAt,
-    ...(start === undefined || action.unanswered === true
-      ? {}
-      : { reason: 'interrupted' as const }),
+    ...(cutOff && action.unanswered !== true ? { reason: 'interrupted' as const } : {}),
   });
 }
 
@@ -234,11 +255,14 @@ export async function recover(
   if (action === undefined || entry === undefined || entry.phase === 'void') {
     return { reason: 'interrupted', message: 'it was interrupted before the runtime was called' };
   }
-  if (entry.phase === 'failed') return 'failed';
   const at = { index: one.step, kind: step.kind };
+  if (entry.phase === 'failed') {
+    reports.report(one, 'failed', 'it failed', { step: at, reason: 'interrupted' });
+    return 'failed';
+  }
   const lastTry = entry.tries.at(-1) ?? action.startedAt;
   if (entry.phase === 'done') {
-    await done(context, one, step, entry.endedAt ?? lastTry, undefined);
+    await done(context, one, step, entry.endedAt ?? lastTry, undefined, true);
     return 'done';
   }
   let live: Instance | undefined;
@@ -259,13 +283,21 @@ export async function recover(
     await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
     return { reason: 'changed', message: 'it is gone' };
   }
+  const over = lastTry + through(step);
   if (live.startedAt !== undefined && live.startedAt !== entry.start) {
-    const startedAt = Math.max(lastTry, Math.ceil(Date.parse(live.startedAt)));
-    await done(context, one, step, Math.min(startedAt, clock.now()), live.startedAt);
+    const startedAt = Math.ceil(Date.parse(live.startedAt));
+    if (startedAt > over) {
+      await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
+      return { reason: 'changed', message: `it was started again at ${live.startedAt}, not by us` };
+    }
+    const endedAt = Math.min(Math.max(lastTry, startedAt), clock.now());
+    await done(context, one, step, endedAt, live.startedAt, true);
     return 'done';
   }
-  const over = lastTry + through(step);
-  if (live.state === 'running' && clock.now() < over) {
+  // A restart may still be under way in the engine, though nobody waits for it: it is given its
+  // time, since a second one on top would be one too many. A start does no harm if it comes late.
+  const underWay = entry.call === 'restart';
+  if (underWay && clock.now() < over) {
     if (one.reason !== 'interrupted' && action.unanswered !== true) {
       one.reason = 'interrupted';
       reports.report(
@@ -280,12 +312,8 @@ export async function recover(
     return 'unsure';
   }
   if (context.stopping.aborted) return 'unsure';
-  // Whoever stopped it in the middle of our own call was us, though the events do not tell any more.
-  const byUs = live.finishedAt !== undefined && Date.parse(live.finishedAt) >= lastTry;
-  const ours = byUs ? { ...live, stoppedByHand: false } : live;
   const refusal =
-    judge({ live: ours, expected: entry.start, evidenceAt: one.evidenceAt }) ??
-    attempts(clock.now());
+    judge({ live, expected: entry.start, evidenceAt: one.evidenceAt }) ?? attempts(clock.now());
   if (refusal !== undefined) {
     await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
     return refusal;
@@ -305,9 +333,10 @@ export async function recover(
   const now = clock.now();
   await ledger.update(action.ledgerKey, {
     tries: [...entry.tries, now],
+    call: live.state === 'running' ? 'restart' : 'start',
     fence: context.lease.fence,
   });
-  const late = await lastLook(context, one, live, byUs);
+  const late = await lastLook(context, one, live);
   if (late !== undefined) {
     await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
     return late;
@@ -322,6 +351,7 @@ export async function recover(
       step: at,
       attempt: one.action.attempt,
     },
+    entry.tries.length + 1,
   );
   return call(context, one, step, live);
 }

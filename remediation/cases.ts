@@ -68,7 +68,14 @@ export class Cases {
         );
       });
     this.#writes.set(one.id, write);
+    // Whoever needs it to be durable waits for it; nobody else may be told by a crash.
+    write.catch(() => this.#writes.delete(one.id));
     return write;
+  }
+
+  /** Resolves when the newest write of a case is durable; @throws what it failed with */
+  saved(one: Case): Promise<void> {
+    return this.#writes.get(one.id) ?? this.save(one);
   }
 
   /** Forgets finished cases, and refused ones, that did not change since. */

@@ -125,6 +125,8 @@ function open(
       return again;
     }
     cases.add(made);
+    // Durable before the ledger is written: the step that the ledger has must find its case.
+    void cases.save(made).catch(() => undefined);
     return [made, ...again];
   }
   if (aim.own) return again;

@@ -84,16 +84,11 @@ export function judge({ live, expected, evidenceAt }: Situation): Refusal | unde
 
 /** Whether the engine's restart policy acts on an exit such as the newest. */
 function policyActs({ restartPolicy, exitCode, restarts, restartLimit }: Instance): boolean {
-  switch (restartPolicy) {
-    case 'no':
-      return false;
-    case 'always':
-    case 'unless-stopped':
-      return true;
-    case 'on-failure':
-      if (exitCode === 0) return false;
-      return restartLimit === undefined || restartLimit === 0 || restarts < restartLimit;
+  if (restartPolicy === 'on-failure') {
+    if (exitCode === 0) return false;
+    return restartLimit === undefined || restartLimit === 0 || restarts < restartLimit;
   }
+  return restartPolicy !== 'no';
 }
 
 /**

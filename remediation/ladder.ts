@@ -1,7 +1,7 @@
 import type { Instance } from '../core/contracts/runtime.ts';
 import { messageOf } from '../core/errors.ts';
 import type { ActionReason } from '../core/records/action.ts';
-import { type Acted, act, recover, STALE_RETRY } from './act.ts';
+import { type Acted, act, recover, resume, STALE_RETRY } from './act.ts';
 import { type Case, serviceKey } from './case.ts';
 import type { Context } from './context.ts';
 import { checkLimits, judge, keepUp, type Refusal, type Wait } from './judge.ts';
@@ -67,6 +67,11 @@ const FALLBACK: RestartStep = { kind: 'restart', verify: { within: 60_000, healt
 
 async function decide(context: Context, one: Case, remediation: Remediation): Promise<void> {
   const { alerts, reports } = context;
+  const begun = remediation.steps[one.step];
+  if (begun?.kind === 'restart' && resume(context, one, begun)) {
+    context.busy.set(serviceKey(one.subject), one);
+    return;
+  }
   const tracked = alerts.get(one.alert.fingerprint)?.record;
   const onTheWay = one.action !== undefined;
   const firing = tracked?.state === 'firing';

@@ -13,6 +13,8 @@ export interface LedgerEntry {
   readonly fingerprint: string;
   readonly step: number;
   readonly kind: string;
+  /** What the runtime was asked for last; only a start does no harm when it comes late. */
+  readonly call: 'start' | 'restart';
   readonly subject: Subject;
   /** RFC 3339: the start acted upon; '' when it had none. */
   readonly start: string;
@@ -64,6 +66,16 @@ export class Ledger {
     return this.#entries.get(key)?.value;
   }
 
+  /** A case's own step that was begun and has no end yet. */
+  begun(caseId: string, step: number): { key: string; entry: LedgerEntry } | undefined {
+    for (const [key, { value }] of this.#entries) {
+      if (value.case === caseId && value.step === step && value.phase === 'started') {
+        return { key, entry: value };
+      }
+    }
+    return undefined;
+  }
+
   /**
    * Create-only; an entry that was given up before the call may be begun again.
    *
@@ -90,7 +102,7 @@ export class Ledger {
   /** @throws conflict when somebody else changed it: we are no longer the one who acts */
   async update(
     key: string,
-    change: Partial<Pick<LedgerEntry, 'phase' | 'tries' | 'endedAt' | 'fence'>>,
+    change: Partial<Pick<LedgerEntry, 'phase' | 'tries' | 'call' | 'endedAt' | 'fence'>>,
   ): Promise<void> {
     const known = this.#entries.get(key);
     if (known === undefined) return;
@@ -132,7 +144,7 @@ export class Ledger {
     for (const { value } of this.#entries.values()) {
       if (value.subject.id !== id || value.subject.runtime !== runtime) continue;
       if (value.phase === 'void' || (start !== undefined && start !== value.start)) continue;
-      if (at >= Math.min(...value.tries) && at <= (value.endedAt ?? Infinity)) return true;
+      if (at > Math.min(...value.tries) && at <= (value.endedAt ?? Infinity)) return true;
     }
     return false;
   }

@@ -84,7 +84,7 @@ class Remediations implements Service {
     this.#watcher = watchFolder(
       dir,
       telemetry.clock,
-      () => void this.#load(false),
+      () => this.#load(false),
       (error) =>
         telemetry.log.warn({ err: error, dir }, 'the folder is not watched: reload by SIGHUP'),
     );

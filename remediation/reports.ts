@@ -44,12 +44,26 @@ export class Reports {
     this.#metrics = metrics;
   }
 
-  /** Adds the record to the case's outbox and sends it; the caller saves the case. */
-  report(one: Case, phase: ActionPhase, message: string, fields: ReportFields = {}): void {
+  /**
+   * Adds the record to the case's outbox and sends it; the caller saves the case.
+   *
+   * @param tries of `started`: which try of the step it is, from 1
+   */
+  report(
+    one: Case,
+    phase: ActionPhase,
+    message: string,
+    fields: ReportFields = {},
+    tries = 1,
+  ): void {
     const now = this.#clock.now();
     const { subject } = one;
     const record: ActionRecord = {
-      id: `${one.id}-${one.records}-${phase}`,
+      // One try is one record, whichever life of ours reports it.
+      id:
+        phase === 'started'
+          ? `${one.id}-${one.step}-${tries}-started`
+          : `${one.id}-${one.records}-${phase}`,
       timestamp: now,
       case: one.id,
       phase,

@@ -74,6 +74,8 @@ export async function verify(
   return undefined;
 }
 
+/** How far the engine's clock may be ahead of ours. */
+const SKEW = 1000;
 const UNREADABLE = 'it cannot be looked at';
 
 async function lookAt(context: Context, one: Case, oldStart: string | undefined): Promise<Look> {
@@ -85,8 +87,13 @@ async function lookAt(context: Context, one: Case, oldStart: string | undefined)
   }
   if (live === undefined) return { kind: 'lost', message: 'it is gone' };
   if (one.expected === undefined) {
-    if (live.startedAt !== undefined && live.startedAt !== oldStart) one.expected = live.startedAt;
-    else if (live.state === 'running') {
+    if (live.startedAt !== undefined && live.startedAt !== oldStart) {
+      const endedAt = one.action?.endedAt ?? 0;
+      if (Date.parse(live.startedAt) > endedAt + SKEW) {
+        return { kind: 'lost', message: `it was started again at ${live.startedAt}, not by us` };
+      }
+      one.expected = live.startedAt;
+    } else if (live.state === 'running') {
       return { kind: 'not_yet', message: 'the runtime shows no newer start' };
     }
   }

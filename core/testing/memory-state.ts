@@ -34,7 +34,7 @@ export class MemoryState implements State {
     const push = (change: Change<never>): void => {
       const key = change.kind === 'put' ? change.entry.key : change.key;
       if (!key.startsWith(prefix)) return;
-      queue.push(change as Change<T>);
+      queue.push(change);
       wake();
     };
     const onAbort = (): void => wake();

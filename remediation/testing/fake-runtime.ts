@@ -13,8 +13,14 @@ import { formatRfc3339 } from '../../core/time.ts';
 export interface Call {
   readonly kind: 'start' | 'restart';
   readonly id: string;
-  /** The start that there was when the engine carried it out. */
+  /** The start that there was when the engine was asked. */
   readonly on: string;
+  /** The start that there was when the engine carried it out. */
+  readonly hit: string;
+  /** When the engine carried it out. */
+  readonly at: number;
+  /** As it was when the engine was asked. */
+  readonly stoppedByHand: Instance['stoppedByHand'];
   /** The start that it led to; absent: it had no effect. */
   led?: string;
 }
@@ -161,11 +167,19 @@ export class FakeRuntime implements Runtime {
     const { failNext } = this;
     this.failNext = undefined;
     if (failNext !== undefined) throw failNext;
+    const asked = this.get(id);
     // The engine carries on whether or not its caller still lives.
     if (this.takes > 0) await this.#clock.sleep(this.takes);
     const before = this.#instances.get(id);
     if (before === undefined) throw new ReflexarcError('not_found', `no instance ${id}`);
-    const call: Call = { kind, id, on: before.startedAt ?? '' };
+    const call: Call = {
+      kind,
+      id,
+      on: asked.startedAt ?? '',
+      hit: before.startedAt ?? '',
+      at: this.#clock.now(),
+      stoppedByHand: asked.stoppedByHand,
+    };
     this.calls.push(call);
     if (kind === 'start' && before.state === 'running') return;
     this.#begin(id);
