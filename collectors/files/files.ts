@@ -40,6 +40,7 @@ export class Files {
   #timer: { cancel(): void } | undefined;
   #looking: Promise<void> = Promise.resolve();
   #stopped = false;
+  #looked = false;
 
   constructor(deps: {
     config: ReflexarcConfig;
@@ -100,6 +101,7 @@ export class Files {
         this.#say(config.paths.join(), error, 'cannot look up files');
       }
     }
+    this.#looked = true;
     const now = this.#telemetry.clock.monotonic();
     for (const [path, entry] of this.#entries) {
       if (found.has(path)) entry.missingSince = undefined;
@@ -132,7 +134,8 @@ export class Files {
         path,
         key,
         kind: 'file',
-        from: config.from,
+        // A file that came after us has nothing but new lines.
+        from: this.#looked ? 'beginning' : config.from,
         older: false,
         maxLine,
         linger: LINGER,

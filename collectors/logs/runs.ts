@@ -48,8 +48,7 @@ export class Runs {
     const start = time(instance.startedAt);
     if (start === undefined) return;
     const finish = time(instance.finishedAt);
-    const from = finish !== undefined && finish < start ? between(finish, start) : start;
-    this.#add(start, finish === undefined && this.#runs.length === 0 ? '' : from);
+    this.#add(start, finish);
     const over = instance.state === 'exited' || instance.state === 'dead';
     if (over && finish !== undefined && finish >= start) this.#close(start, later(finish, LATE));
   }
@@ -57,8 +56,7 @@ export class Runs {
   /** A run began; `start` RFC 3339. */
   started(start: string): void {
     const normal = time(start);
-    if (normal === undefined) return;
-    this.#add(normal, between(this.#runs.at(-1)?.until ?? '', normal));
+    if (normal !== undefined) this.#add(normal, undefined);
   }
 
   /** The engine said so at `at`; all that the run wrote is older. */
@@ -98,9 +96,17 @@ export class Runs {
     return 'wait';
   }
 
-  #add(start: string, from: string): void {
+  /** `finish`: when a run ended, which may be this one or the one before. */
+  #add(start: string, finish: string | undefined): void {
     if (this.#runs.some((run) => run.start === start)) return;
-    this.#runs.push({ start, from });
+    const before = this.#runs.findLast((run) => run.start < start);
+    let end = finish !== undefined && finish < start ? finish : '';
+    if (before?.until !== undefined && before.until < start && before.until > end) {
+      end = before.until;
+    }
+    // What never ended before has had no earlier run that could have written anything.
+    const first = before === undefined && end === '';
+    this.#runs.push({ start, from: first ? '' : between(end, start) });
     this.#runs.sort((a, b) => (a.start < b.start ? -1 : 1));
     this.#runs = this.#runs.slice(-KEPT);
     this.#changed();

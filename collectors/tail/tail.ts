@@ -615,6 +615,8 @@ export class Tail {
         this.#look = true;
       } else if (this.spec.from === 'end') {
         for (const file of this.#files) await skipToEnd(file);
+        // What is written while nobody reads is new all the same.
+        await this.#deps.checkpoints.writeNow(this.spec.key, this.#snapshot());
       }
     } else {
       this.#past = [...saved.past];
