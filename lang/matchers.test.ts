@@ -91,7 +91,7 @@ describe('matchers', () => {
         try {
           parseMatchers(parts.join(''));
         } catch (error) {
-          expect(isReflexarcError(error, 'bad_config'), String(error)).toBe(true);
+          expect(isReflexarcError(error, 'bad_config')).toBe(true);
           expect((error as ReflexarcError).where?.column).toBeGreaterThan(0);
         }
       }),

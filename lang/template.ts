@@ -65,7 +65,7 @@ function evaluate(expression: Expression, data: TemplateData): Value {
       const found: unknown = labels[expression.name];
       return typeof found === 'string' ? found : '';
     }
-    case 'call': {
+    default: {
       const { name, where } = expression;
       const implementation = TEMPLATE_FUNCTIONS[name];
       try {

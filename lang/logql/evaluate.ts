@@ -139,7 +139,7 @@ class Evaluator {
         return { kind: 'vector', series: await this.#range(expr) };
       case 'aggregate':
         return { kind: 'vector', series: await this.#aggregate(expr) };
-      case 'binary':
+      default:
         return this.#binary(expr);
     }
   }

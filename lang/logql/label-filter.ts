@@ -33,7 +33,7 @@ export function compileLabelFilter(filter: LabelFilter): Test {
     }
     case 'match':
       return compileMatch(filter.matcher);
-    case 'compare': {
+    default: {
       const { name, op, value, unit } = filter;
       const [compare, read] = [COMPARE[op], READ[unit]];
       // As in Loki: without the label the line is dropped; what cannot be read passes, marked; and

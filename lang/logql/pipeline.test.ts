@@ -75,11 +75,11 @@ describe('streams', () => {
   it('are matched', () => {
     const expr = parseLogQL('{service=~"a|b", level!="debug", job=""}');
     if (expr.kind !== 'logs') throw new Error('logs');
-    const { matches } = compilePipeline(expr);
-    expect(matches({ service: 'a' })).toBe(true);
-    expect(matches({ service: 'ab' })).toBe(false);
-    expect(matches({ service: 'a', level: 'debug' })).toBe(false);
-    expect(matches({ service: 'a', job: 'x' })).toBe(false);
+    const compiled = compilePipeline(expr);
+    expect(compiled.matches({ service: 'a' })).toBe(true);
+    expect(compiled.matches({ service: 'ab' })).toBe(false);
+    expect(compiled.matches({ service: 'a', level: 'debug' })).toBe(false);
+    expect(compiled.matches({ service: 'a', job: 'x' })).toBe(false);
   });
 });
 

@@ -80,7 +80,7 @@ function compileStage(stage: Stage): Run {
         if (stage.strict && problem !== undefined) labels.fail('LogfmtParserErr', problem);
         return true;
       };
-    case 'json':
+    default:
       return (line, labels) => {
         try {
           readJson(line, (key, value) => labels.extract(key, value));

@@ -18,8 +18,7 @@ export function logSelections(expr: LogExpr): LogSelection[] {
       return logSelections(expr.expr);
     case 'binary':
       return [...logSelections(expr.left), ...logSelections(expr.right)];
-    case 'number':
-    case 'vector':
+    default:
       return [];
   }
 }

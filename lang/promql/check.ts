@@ -48,7 +48,7 @@ export function checkPromQL(text: string, expr: PromExpr): ValueType {
       return 'vector';
     case 'call':
       return checkCall(text, expr);
-    case 'binary':
+    default:
       return checkBinary(text, expr);
   }
 }

@@ -55,7 +55,7 @@ function instantValue(result: Result, grid: Grid): QueryValue {
       return { type: 'string', timestamp, value: result.value };
     case 'vector':
       return toVector(result.series, grid);
-    case 'windows':
+    default:
       return { type: 'matrix', series: rawSeries(result.windows) };
   }
 }
@@ -111,7 +111,7 @@ class Evaluator implements Evaluation {
         return { kind: 'vector', series: await this.#aggregate(expr, grid) };
       case 'binary':
         return this.#binary(expr, grid);
-      case 'negate': {
+      default: {
         const inner = await this.evaluate(expr.expr, grid);
         if (inner.kind === 'scalar') return { kind: 'scalar', values: inner.values.map((v) => -v) };
         const series = vectorOf(inner).map(({ labels, values }) => ({

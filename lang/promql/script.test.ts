@@ -23,7 +23,7 @@ function actualLines(value: QueryValue, { start, end, step }: Case): Line[] {
         labels: formatLabels(labels),
         values: [v],
       }));
-    case 'matrix':
+    default:
       return value.series.map(({ labels, timestamps, values }) => {
         // A range vector shows its own times.
         if (start === end) {

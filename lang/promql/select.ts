@@ -42,7 +42,7 @@ function collect(expr: PromExpr, before: number): SampleSelection[] {
       ];
     case 'binary':
       return [...collect(expr.left, before), ...collect(expr.right, before)];
-    case 'negate':
+    default:
       return collect(expr.expr, before);
   }
 }

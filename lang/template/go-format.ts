@@ -13,7 +13,7 @@ export function goText(value: Value): string {
     case 'bigint':
     case 'boolean':
       return String(value);
-    case 'object': {
+    default: {
       const pairs = Object.keys(value)
         .sort()
         .map((name) => `${name}:${value[name]}`);
@@ -100,7 +100,7 @@ function one(verb: string, value: Value, precision: number | undefined, flags: s
   if (verb === 'v' && typeof value !== 'number') return goText(value);
   if (typeof value === 'string') {
     if (verb === 's')
-      return precision === undefined ? value : [...value].slice(0, precision).join('');
+      return precision === undefined ? value : Array.from(value).slice(0, precision).join('');
     if (verb === 'q') return JSON.stringify(value);
     if (verb === 'x' || verb === 'X') {
       const hex = Buffer.from(value).toString('hex');
@@ -144,7 +144,7 @@ function typeName(value: Value): string {
       return 'bool';
     case 'string':
       return 'string';
-    case 'object':
+    default:
       return 'map[string]string';
   }
 }
