@@ -37,6 +37,7 @@ export class Generation {
   segment: SegmentEntry | undefined;
   readonly #columns: readonly Column[];
   readonly #connection: DuckDBConnection;
+  readonly #drop: (table: string) => Promise<void>;
   #readers = 0;
   #retired = false;
 
@@ -47,6 +48,7 @@ export class Generation {
     created: number,
     columns: readonly Column[],
     connection: DuckDBConnection,
+    drop: (table: string) => Promise<void>,
   ) {
     this.number = number;
     this.wal = wal;
@@ -54,6 +56,7 @@ export class Generation {
     this.created = created;
     this.#columns = columns;
     this.#connection = connection;
+    this.#drop = drop;
   }
 
   static async create(
@@ -63,8 +66,9 @@ export class Generation {
     created: number,
     columns: readonly Column[],
     connection: DuckDBConnection,
+    drop: (table: string) => Promise<void>,
   ): Promise<Generation> {
-    const generation = new Generation(number, wal, topic, created, columns, connection);
+    const generation = new Generation(number, wal, topic, created, columns, connection, drop);
     const rest = columns.map(({ name, type }) => `, ${name} ${type}`).join('');
     await connection.run(`CREATE TABLE ${generation.table} (ts BIGINT, seq BIGINT${rest})`);
     return generation;
@@ -144,6 +148,6 @@ export class Generation {
 
   async #dropIfUnused(): Promise<void> {
     if (!this.#retired || this.#readers > 0) return;
-    await this.#connection.run(`DROP TABLE IF EXISTS ${this.table}`);
+    await this.#drop(this.table);
   }
 }

@@ -67,6 +67,9 @@ export class Lane<B extends Decoded> {
   readonly #options: LaneOptions<B>;
   readonly #writer: DuckDBConnection;
   readonly #sealer: DuckDBConnection;
+  /** A connection does one thing at a time: what drops tables has its own. */
+  readonly #dropper: DuckDBConnection;
+  #dropping: Promise<unknown> = Promise.resolve();
   #segments: Segment[];
   /** Oldest first; the last one takes the appends. */
   #generations: Generation[] = [];
@@ -82,12 +85,18 @@ export class Lane<B extends Decoded> {
   #sealError: ReflexarcError | undefined;
   #closed = false;
 
-  private constructor(options: LaneOptions<B>, writer: DuckDBConnection, sealer: DuckDBConnection) {
+  private constructor(
+    options: LaneOptions<B>,
+    writer: DuckDBConnection,
+    sealer: DuckDBConnection,
+    dropper: DuckDBConnection,
+  ) {
     const { manifest } = options;
     this.#options = options;
     this.dictionary = options.dictionary;
     this.#writer = writer;
     this.#sealer = sealer;
+    this.#dropper = dropper;
     this.#segments = manifest.segments.map((entry) => new Segment(options.folder, entry));
     this.#frozen = { seq: manifest.seq, marks: options.marks(), commits: manifest.commits, at: 0 };
     this.#firstWal = manifest.wal;
@@ -100,7 +109,7 @@ export class Lane<B extends Decoded> {
   static async open<B extends Decoded>(options: LaneOptions<B>): Promise<Lane<B>> {
     const writer = await options.db.connect();
     const sealer = await options.db.connect();
-    const lane = new Lane(options, writer, sealer);
+    const lane = new Lane(options, writer, sealer, await options.db.connect());
     lane.#removeOrphans();
     await lane.#replay();
     return lane;
@@ -178,6 +187,7 @@ export class Lane<B extends Decoded> {
       now,
       table.columns,
       this.#writer,
+      (name) => this.#drop(name),
     );
     const last = this.#generations.at(-1);
     if (last !== undefined) {
@@ -275,6 +285,12 @@ export class Lane<B extends Decoded> {
       // A view of its buffer would take the whole of it along to the other thread.
       rejected: bad.map((row) => ({ ...row, original: new Uint8Array(row.original) })),
     }));
+  }
+
+  async #drop(table: string): Promise<void> {
+    const mine = this.#dropping.then(() => this.#dropper.run(`DROP TABLE IF EXISTS ${table}`));
+    this.#dropping = mine.catch(() => undefined);
+    await mine;
   }
 
   #see(time: bigint | undefined): void {
@@ -627,6 +643,8 @@ export class Lane<B extends Decoded> {
     for (const { wal } of this.#generations) wal.close();
     this.#writer.closeSync();
     this.#sealer.closeSync();
+    await this.#dropping;
+    this.#dropper.closeSync();
   }
 }
 
