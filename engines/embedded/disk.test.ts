@@ -11,11 +11,15 @@ import { openIn } from './testing.ts';
 // A file system of its own takes the right to mount one.
 const canMount = platform === 'linux' && getuid?.() === 0 && tryMount();
 
+function run(command: string, ...args: string[]): void {
+  execFileSync(command, args, { stdio: 'pipe' });
+}
+
 function tryMount(): boolean {
   const path = mkdtempSync(join(tmpdir(), 'reflexarc-mount-'));
   try {
     mount(path, 'size=64k');
-    execFileSync('umount', [path]);
+    run('umount', path);
     return true;
   } catch (error) {
     console.warn(`skipped: no file system can be mounted here: ${String(error)}`);
@@ -26,7 +30,7 @@ function tryMount(): boolean {
 }
 
 function mount(path: string, options: string): void {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', path], { stdio: 'pipe' });
+  run('mount', '-t', 'tmpfs', '-o', options, 'tmpfs', path);
 }
 
 describe.skipIf(!canMount)('a data folder on a small file system', () => {
@@ -35,7 +39,7 @@ describe.skipIf(!canMount)('a data folder on a small file system', () => {
     path = mkdtempSync(join(tmpdir(), 'reflexarc-disk-'));
   });
   afterEach(() => {
-    execFileSync('umount', [path]);
+    run('umount', path);
     rmSync(path, { recursive: true });
   });
 

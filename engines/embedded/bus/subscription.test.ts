@@ -158,6 +158,28 @@ it('refuses a group without a name, and a topic that is none', async () => {
   await expect(none).rejects.toMatchObject({ code: 'bad_request' });
 });
 
+it('subscribes, closes and keeps house while publishers never pause', async () => {
+  let over = false;
+  let published = 0;
+  const flood = async (): Promise<void> => {
+    while (!over) {
+      await publish(`n${published}`);
+      published++;
+    }
+  };
+  const floods = Promise.all([flood(), flood(), flood()]);
+  const subscription = await embedded.bus.subscribe('logs', 'g', async () => undefined);
+  await subscription.caughtUp();
+  await subscription.close();
+  const size = metrics.getSingleMetric('reflexarc_bus_removed_messages_total')!;
+  await vi.waitFor(async () => {
+    await clock.advance(3_600_000);
+    expect((await size.get()).values.some(({ value }) => value > 0)).toBe(true);
+  }, 20_000);
+  over = true;
+  await floods;
+});
+
 it('counts', async () => {
   const gate = Promise.withResolvers<void>();
   const slow = await embedded.bus.subscribe('logs', 'slow', async () => {

@@ -71,6 +71,7 @@ export class Writer {
   #running: Promise<void> | undefined;
   #again = false;
   #flush = false;
+  #flushed: (() => void)[] = [];
   #housekeeping = false;
   #offsetTimer: { cancel(): void } | undefined;
   #closed = false;
@@ -197,10 +198,13 @@ export class Writer {
   }
 
   /** Resolves when the offsets known now are written, or could not be. */
-  async flushOffsets(): Promise<void> {
-    this.#flush = true;
-    this.kick();
-    await this.#running;
+  flushOffsets(): Promise<void> {
+    return new Promise((resolve) => {
+      // The next commit's end, not the end of all writing: publishers may never pause.
+      this.#flushed.push(resolve);
+      this.#flush = true;
+      this.kick();
+    });
   }
 
   /** Removes what is too old or too much, and looks whether somebody who waits can go on. */
@@ -219,7 +223,7 @@ export class Writer {
     try {
       while (this.#again) {
         this.#again = false;
-        await this.#keepHouse();
+        do await this.#keepHouse();
         while (await this.#writeNext());
       }
     } catch (error) {
@@ -229,6 +233,7 @@ export class Writer {
       for (const queue of this.#queues.values()) {
         while (queue[0] !== undefined) queue[0].settle(failure);
       }
+      for (const resolve of this.#flushed.splice(0)) resolve();
     } finally {
       this.#running = undefined;
     }
@@ -263,8 +268,17 @@ export class Writer {
 
   /** One commit. False when there is nothing to write. */
   async #writeNext(): Promise<boolean> {
-    const { offsets, telemetry } = this.#parts;
     const taken = await this.#take();
+    const flushed = this.#flushed.splice(0);
+    try {
+      return await this.#write(taken);
+    } finally {
+      for (const resolve of flushed) resolve();
+    }
+  }
+
+  async #write(taken: readonly Taken[]): Promise<boolean> {
+    const { offsets, telemetry } = this.#parts;
     const withOffsets = offsets.dirty && (taken.length > 0 || this.#flush);
     this.#flush = false;
     if (taken.length === 0 && !withOffsets) return false;
@@ -390,6 +404,7 @@ export class Writer {
     this.#closed = true;
     this.#offsetTimer?.cancel();
     await this.flushOffsets();
+    await this.#running;
     this.#offsetTimer?.cancel();
     for (const queue of this.#queues.values()) {
       while (queue[0] !== undefined) {
