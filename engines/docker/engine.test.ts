@@ -106,7 +106,7 @@ describeDocker('Docker Engine', () => {
         .getContainer(id)
         .kill({ signal })
         .catch(() => {});
-      return watched.events.some((event) => event.action === 'die');
+      return watched.events.some((event) => event.action === 'die' && event.instance.id === id);
     });
     const killed = await eventOf(watched, id, 'kill');
     expect(killed.attributes).toMatchObject({ signal: name, by_hand: 'true' });

@@ -132,6 +132,22 @@ describe('who ended a run', () => {
     ).toBe(byHand);
   });
 
+  it.each(['die', 'kill'])(
+    'a run that began after the last thing seen (%s) is a new one',
+    (last) => {
+      const hands = new Hands();
+      const see = (time: bigint, action: string): unknown =>
+        hands.see({ time, action, id: 'a', raw: {}, attributes: {}, key: String(time) }, undefined);
+      see(10n, 'start');
+      see(20n, 'kill');
+      if (last === 'die') see(30n, 'die');
+      const { instance } = describeGone('docker', 'a', {});
+      const running = { ...instance, state: 'running' as const };
+      expect(hands.stoppedByHand({ ...running, startedAt: formatRfc3339(9n) })).toBe(true);
+      expect(hands.stoppedByHand({ ...running, startedAt: formatRfc3339(31n) })).toBe(false);
+    },
+  );
+
   it('a paused one was paused by someone, and a running one may be asked to end', () => {
     const hands = new Hands();
     const { instance } = describeGone('docker', 'a', {});

@@ -146,7 +146,10 @@ export class Hands {
     if (instance.state === 'paused') return true;
     const run = this.#runs.get(instance.id);
     if (instance.state === 'created' && instance.startedAt === undefined) return false;
-    if (instance.state !== 'exited' && instance.state !== 'dead') return run?.byHand ?? false;
+    if (instance.state !== 'exited' && instance.state !== 'dead') {
+      // It may run again before its `start` has been seen.
+      return run !== undefined && !isNewer(instance, run) && run.byHand;
+    }
     const finished = parseRfc3339(instance.finishedAt ?? '');
     if (finished === undefined) return run?.byHand ?? 'unknown';
     if (run?.died === undefined) {
@@ -186,4 +189,11 @@ export class Hands {
       (stopSignal !== undefined && stopSignal !== '' && signalName(stopSignal) === signal)
     );
   }
+}
+
+/** Whether an instance is in a later run than the newest that was seen. */
+function isNewer({ startedAt }: Described, { began, died }: Run): boolean {
+  const start = parseRfc3339(startedAt ?? '');
+  if (start === undefined) return false;
+  return (began !== undefined && start > began) || (died !== undefined && start > died);
 }

@@ -72,7 +72,7 @@ export function runtimeConformance(
     it('lists and inspects what runs', async () => {
       const runtime = await start(
         { name: 'web', script: SERVE },
-        { name: 'job', script: 'exit 3' },
+        { name: 'job', script: 'sleep 0.2; exit 3' },
       );
       const job = await until('the job to end', async () => {
         const one = await inspect('job');
@@ -172,7 +172,7 @@ export function runtimeConformance(
       await until('its first run', () => opened.say('web', 'again').then(() => true));
       await runtime.restart(id, { grace: 5000 });
       const deaths = await until('two deaths', () => {
-        const all = watched.events.filter((event) => event.action === 'die');
+        const all = watched.all('die', opened.id('web'));
         return all.length === 2 && all;
       });
       expect(deaths[0]?.attributes).toMatchObject({ by: 'reflexarc', by_hand: 'false' });
@@ -210,7 +210,7 @@ export function runtimeConformance(
         expect(second.restarts).toBe(1);
         await opened.say('web', 'crash');
         const deaths = await until('two deaths', () => {
-          const all = watched.events.filter((event) => event.action === 'die');
+          const all = watched.all('die', opened.id('web'));
           return all.length === 2 && all;
         });
         expect(deaths.map((event) => event.startedAt)).toEqual([first.startedAt, second.startedAt]);
@@ -227,7 +227,9 @@ export function runtimeConformance(
       await until('it to be healthy', async () => (await inspect('web')).health === 'healthy');
       await opened.say('web', 'sick');
       const sick = await until('the event', () =>
-        watched.events.find((event) => event.attributes['health_status'] === 'unhealthy'),
+        watched
+          .all('health_status', opened.id('web'))
+          .find((event) => event.attributes['health_status'] === 'unhealthy'),
       );
       expect(sick.action).toBe('health_status');
       expect(sick.instance.health).toBe('unhealthy');
@@ -265,7 +267,7 @@ export function runtimeConformance(
       expect(late.actions(id).filter((action) => action !== 'create')).toEqual(['start', 'die']);
       expect(one.actions(id)).toEqual(['die']);
       expect(two.actions(id)).toEqual(['die']);
-      const death = late.events.find((event) => event.action === 'die')!;
+      const death = late.all('die', id)[0]!;
       const later = await watch(death.time + 1n);
       expect(later.actions(id)).toEqual([]);
     });
@@ -319,9 +321,12 @@ class Watched {
     return this.events.filter(({ instance }) => instance.id === id).map(({ action }) => action);
   }
 
+  /** Others use the engine at the same time: only those of one instance. */
+  all(action: string, id: string): RuntimeEvent[] {
+    return this.events.filter((event) => event.action === action && event.instance.id === id);
+  }
+
   event(action: string, id: string): Promise<RuntimeEvent> {
-    return until(`the event ${action}`, () =>
-      this.events.find((event) => event.action === action && event.instance.id === id),
-    );
+    return until(`the event ${action}`, () => this.all(action, id)[0]);
   }
 }
