@@ -21,6 +21,9 @@ const COUNT_COST = 24;
 export const logKey = (matchers: readonly Matcher[], filters: readonly LineFilter[]): string =>
   JSON.stringify([matchers, filters]);
 
+/** A stream's labels are one object for all of its lines. */
+const keys = new WeakMap<Labels, string>();
+
 interface StreamRows {
   readonly labels: Labels;
   /** The line's bytes where lines are not needed, else the row. */
@@ -89,7 +92,11 @@ export class LogWindow {
   }
 
   #stream({ labels }: Stream): StreamRows {
-    const key = labelsKey(labels);
+    let key = keys.get(labels);
+    if (key === undefined) {
+      key = labelsKey(labels);
+      keys.set(labels, key);
+    }
     let stream = this.#streams.get(key);
     if (stream === undefined) {
       stream = { labels, sorted: new SortedTimes(), newest: [] };

@@ -6,10 +6,19 @@ const NEWLINE = 10;
 /** Streams of one message alternate between a few tails (stdout, stderr, levels). */
 const RECENT = 4;
 
-/** A stream's text at the end of its lines, and the windows whose matchers its labels meet. */
-interface Tail {
+/** What the windows of one stream want to see in a line. */
+interface Wanted {
+  /** Those that want every line. */
+  readonly all: readonly LogWindow[];
+  /** Those that want lines with a text. */
+  readonly some: readonly { readonly window: LogWindow; readonly literal: string }[];
+  /** Any of these texts. */
+  readonly any: RegExp;
+}
+
+/** A stream's text at the end of its lines. */
+interface Tail extends Wanted {
   readonly bytes: Buffer;
-  readonly windows: readonly LogWindow[];
 }
 
 export interface ScanCounts {
@@ -21,61 +30,44 @@ export interface ScanCounts {
 /**
  * Finds in messages of `logs` the lines that some window wants, and decodes no other: most of what
  * passes concerns no rule. A line's stream is known by its last bytes, without decoding; then only
- * the texts that a window's filters need are looked for.
+ * the texts that a window's filters need are looked for, all of them at once.
  */
 export class Scanner {
   readonly #windows: readonly LogWindow[];
-  readonly #literals: ReadonlyMap<LogWindow, Buffer | undefined>;
   readonly #cache = new StreamCache();
   readonly #tails = new Map<string, Tail>();
+  readonly #foreign: Wanted;
   #recent: Tail[] = [];
   readonly counts: ScanCounts = { lines: 0, decoded: 0, bad: 0 };
 
   constructor(windows: readonly LogWindow[]) {
     this.#windows = windows;
-    this.#literals = new Map(windows.map((window) => [window, safeLiteral(window.literal)]));
+    this.#foreign = wantedBy(windows);
   }
 
   /** Calls `take` with each record that may concern windows, and these windows. */
   scan(value: Uint8Array, take: (record: LogRecord, windows: readonly LogWindow[]) => void): void {
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    const hits = new Map<LogWindow, number>();
-    /** Where the window's literal next stands, from the place that is looked at now. */
-    const nextHit = (window: LogWindow, from: number): number => {
-      const literal = this.#literals.get(window);
-      if (literal === undefined) return from;
-      let hit = hits.get(window);
-      if (hit === undefined || hit < from) {
-        hit = bytes.indexOf(literal, from);
-        if (hit === -1) hit = Number.POSITIVE_INFINITY;
-        hits.set(window, hit);
-      }
-      return hit;
-    };
-    if (!this.#windows.some((window) => nextHit(window, 0) < bytes.length)) return;
     let from = 0;
     while (from < bytes.length) {
       const newline = bytes.indexOf(NEWLINE, from);
       const to = newline === -1 ? bytes.length : newline;
-      const tail = this.#tailOf(bytes, from, to);
       this.counts.lines++;
+      const tail = this.#tailOf(bytes, from, to);
       // A foreign shipper's line: its stream is not to be had without decoding.
-      let wanted = tail === undefined ? this.#windows : tail.windows;
-      if (wanted.length > 0) {
-        const start = from;
-        wanted = wanted.filter((window) => nextHit(window, start) < to);
-      }
-      if (wanted.length > 0) {
+      const wanted = tail ?? this.#foreign;
+      const windows = concerned(wanted, bytes, from, to - (tail?.bytes.length ?? 0));
+      if (windows.length > 0) {
         const { records, bad } = decodeLogs(bytes.subarray(from, to), this.#cache);
         this.counts.decoded++;
         this.counts.bad += bad.length;
         const record = records[0];
         if (record !== undefined) {
-          const windows =
+          const matched =
             tail === undefined
-              ? wanted.filter((window) => window.matches(record.stream.labels))
-              : wanted;
-          if (windows.length > 0) take(record, windows);
+              ? windows.filter((window) => window.matches(record.stream.labels))
+              : windows;
+          if (matched.length > 0) take(record, matched);
         }
       }
       from = to + 1;
@@ -103,7 +95,7 @@ export class Scanner {
       if (stream === undefined || this.#cache.get(text) !== stream) return undefined;
       tail = {
         bytes: Buffer.from(bytes.subarray(mark, to)),
-        windows: this.#windows.filter((window) => window.matches(stream.labels)),
+        ...wantedBy(this.#windows.filter((window) => window.matches(stream.labels))),
       };
       if (this.#tails.size >= 10_000) this.#tails.clear();
       this.#tails.set(text, tail);
@@ -113,12 +105,38 @@ export class Scanner {
   }
 }
 
+function wantedBy(windows: readonly LogWindow[]): Wanted {
+  const all: LogWindow[] = [];
+  const some: { window: LogWindow; literal: string }[] = [];
+  for (const window of windows) {
+    const literal = safeLiteral(window.literal);
+    if (literal === undefined) all.push(window);
+    else some.push({ window, literal });
+  }
+  // Texts without any operator, so that there is nothing to backtrack.
+  const texts = some.map(({ literal }) => literal.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  return { all, some, any: new RegExp(texts.join('|')) };
+}
+
+function concerned(
+  { all, some, any }: Wanted,
+  bytes: Buffer,
+  from: number,
+  to: number,
+): readonly LogWindow[] {
+  if (some.length === 0) return all;
+  // The literals are ASCII: bytes and characters are the same there, whatever stands beside them.
+  const text = bytes.toString('latin1', from, to);
+  if (!any.test(text)) return all;
+  const found = some.filter(({ literal }) => text.includes(literal));
+  return [...all, ...found.map(({ window }) => window)];
+}
+
 /**
  * The longest part of a text that every JSON writer spells alike: some escape `<`, `/` or what is
  * not ASCII.
  */
-export function safeLiteral(text: string | undefined): Buffer | undefined {
+export function safeLiteral(text: string | undefined): string | undefined {
   const parts = text?.match(/[A-Za-z0-9 !#$%()*+,.:;=?@[\]^_`{|}~-]+/g) ?? [];
-  const longest = [...parts].sort((a, b) => b.length - a.length)[0];
-  return longest === undefined ? undefined : Buffer.from(longest);
+  return [...parts].sort((a, b) => b.length - a.length)[0];
 }

@@ -151,9 +151,11 @@ export class Window implements Queryable {
       this.#lookbacks.set(window.key, need.lookback);
     }
     this.#scanner = new Scanner([...this.#logs.values()]);
-    this.#sampleLiterals = [...this.#samples.values()].map(({ matchers }) =>
-      safeLiteral(matchers.find(({ op, value }) => op === '=' && value !== '')?.value),
-    );
+    this.#sampleLiterals = [...this.#samples.values()].map(({ matchers }) => {
+      const wanted = matchers.find(({ op, value }) => op === '=' && value !== '');
+      const literal = safeLiteral(wanted?.value);
+      return literal === undefined ? undefined : Buffer.from(literal);
+    });
   }
 
   /** Replays the bus and resolves when it has caught up; then `onNews` is called with what passes. */
