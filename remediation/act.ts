@@ -1,7 +1,7 @@
 import type { Instance } from '../core/contracts/runtime.ts';
 import { formatDuration } from '../core/durations.ts';
 import { isReflexarcError, messageOf } from '../core/errors.ts';
-import type { Case, CaseAction } from './case.ts';
+import type { Case } from './case.ts';
 import type { Context } from './context.ts';
 import { judge, type Refusal } from './judge.ts';
 import { type LedgerEntry, ledgerKey } from './ledger.ts';
@@ -14,6 +14,9 @@ import { within } from './view.ts';
  * grace of ten seconds where the step names none, and some time to start.
  */
 const through = (step: RestartStep): number => (step.grace ?? 10_000) + 30_000;
+
+/** An engine that stopped something to restart it has started it again by then. */
+const START_GAP = 5000;
 
 /** The bound of a call, beyond the runtime's own: a container may have a grace of its own. */
 const callTimeout = (step: RestartStep): number => (step.grace ?? 60_000) + 90_000;
@@ -283,10 +286,13 @@ export async function recover(
     await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
     return { reason: 'changed', message: 'it is gone' };
   }
-  const over = lastTry + through(step);
+  const over =
+    live.state === 'running'
+      ? lastTry + through(step)
+      : Math.max(lastTry, Date.parse(live.finishedAt ?? '') || 0) + START_GAP;
   if (live.startedAt !== undefined && live.startedAt !== entry.start) {
     const startedAt = Math.ceil(Date.parse(live.startedAt));
-    if (startedAt > over) {
+    if (startedAt > lastTry + through(step)) {
       await ledger.update(action.ledgerKey, { phase: 'failed', endedAt: clock.now() });
       return { reason: 'changed', message: `it was started again at ${live.startedAt}, not by us` };
     }

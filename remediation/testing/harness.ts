@@ -149,13 +149,16 @@ export class Harness {
     return record;
   }
 
+  /** Everything that was published, repeats and all. */
+  get published(): readonly ActionRecord[] {
+    return this.bus.messages('actions').flatMap(({ value }) => decodeActions(value).records);
+  }
+
   /** What was published, repeats by id removed, as a store would. */
   get actions(): readonly ActionRecord[] {
     const byId = new Map<string, ActionRecord>();
-    for (const { value } of this.bus.messages('actions')) {
-      for (const record of decodeActions(value).records) {
-        if (!byId.has(record.id)) byId.set(record.id, record);
-      }
+    for (const record of this.published) {
+      if (!byId.has(record.id)) byId.set(record.id, record);
     }
     return [...byId.values()];
   }

@@ -40,14 +40,14 @@ export class Life {
   }
 
   runtime(inner: Runtime): Runtime {
-    const life = this;
+    const isDead = (): boolean => this.#dead;
     return {
       name: inner.name,
       list: (signal) => this.#call(() => inner.list(signal)),
       inspect: (id, signal) => this.#call(() => inner.inspect(id, signal)),
       async *watch(options, signal) {
         for await (const news of inner.watch(options, signal)) {
-          if (life.dead) await never();
+          if (isDead()) await never();
           yield news;
         }
       },
