@@ -3,9 +3,9 @@ import type { LabelSelect } from '../../core/contracts/store.ts';
 import type { ApiContext } from '../context.ts';
 import { addQueryRoute } from '../forms.ts';
 import { badRequest, Params, quote } from '../params.ts';
-import { answer, list, object, prometheusErrors, success, text } from '../schemas.ts';
+import { answer, list, object, prometheusErrors, text } from '../schemas.ts';
 import { limitParam, selectorParams, timeParam } from './params.ts';
-import { cut } from './warnings.ts';
+import { cut, limited } from './warnings.ts';
 
 export const selectParameters = {
   start: text('Seconds since the epoch, or RFC 3339; the oldest if absent'),
@@ -21,7 +21,7 @@ export const selectParameters = {
 } as const;
 
 const names = (example: readonly string[]) => ({
-  200: answer('Sorted', success(list({ type: 'string' }), { status: 'success', data: example })),
+  200: answer('Sorted', limited(list({ type: 'string' }), { status: 'success', data: example })),
   ...prometheusErrors,
 });
 

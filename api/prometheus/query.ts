@@ -10,13 +10,12 @@ import {
   object,
   pointSchema,
   prometheusErrors,
-  success,
   text,
   vectorSchema,
 } from '../schemas.ts';
 import { renderInstant, seriesOf } from '../values.ts';
 import { limitParam, queryParam, refuseUnsupported, timeoutParam, timeParam } from './params.ts';
-import { cut } from './warnings.ts';
+import { cut, limited } from './warnings.ts';
 
 const parameters = object(
   {
@@ -35,7 +34,7 @@ const parameters = object(
 const response = {
   200: answer(
     'A value for each series',
-    success(
+    limited(
       object({
         resultType: { type: 'string', enum: ['vector', 'matrix', 'scalar', 'string'] },
         result: { anyOf: [vectorSchema, matrixSchema, pointSchema] },

@@ -4,7 +4,7 @@ import type { ApiContext } from '../context.ts';
 import { addQueryRoute } from '../forms.ts';
 import { checkRange, checkSeries, evaluationLimits } from '../limits.ts';
 import { Params } from '../params.ts';
-import { answer, matrixSchema, object, prometheusErrors, success, text } from '../schemas.ts';
+import { answer, matrixSchema, object, prometheusErrors, text } from '../schemas.ts';
 import { renderRange, seriesOf } from '../values.ts';
 import {
   limitParam,
@@ -13,7 +13,7 @@ import {
   refuseUnsupported,
   timeoutParam,
 } from './params.ts';
-import { cut } from './warnings.ts';
+import { cut, limited } from './warnings.ts';
 
 const parameters = object(
   {
@@ -30,7 +30,7 @@ const parameters = object(
 const response = {
   200: answer(
     'Series',
-    success(object({ resultType: { type: 'string', enum: ['matrix'] }, result: matrixSchema }), {
+    limited(object({ resultType: { type: 'string', enum: ['matrix'] }, result: matrixSchema }), {
       status: 'success',
       data: {
         resultType: 'matrix',

@@ -3,15 +3,15 @@ import type { ApiContext } from '../context.ts';
 import { addQueryRoute } from '../forms.ts';
 import { checkSeries } from '../limits.ts';
 import { badRequest, Params } from '../params.ts';
-import { answer, labelsSchema, list, object, prometheusErrors, success } from '../schemas.ts';
+import { answer, labelsSchema, list, object, prometheusErrors } from '../schemas.ts';
 import { selectParameters, seriesSelect } from './labels.ts';
 import { limitParam } from './params.ts';
-import { cut } from './warnings.ts';
+import { cut, limited } from './warnings.ts';
 
 const response = {
   200: answer(
     'Label sets',
-    success(list(labelsSchema), {
+    limited(list(labelsSchema), {
       status: 'success',
       data: [{ __name__: 'up', job: 'node', instance: 'localhost:9100' }],
     }),

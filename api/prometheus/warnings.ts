@@ -1,3 +1,5 @@
+import { type Schema, success } from '../schemas.ts';
+
 /** The first `limit` of a result, and Prometheus' warning that there are more. */
 export function cut<T>(
   items: readonly T[],
@@ -10,8 +12,13 @@ export function cut<T>(
   };
 }
 
-export const warningsSchema = {
-  type: 'array',
-  items: { type: 'string' },
-  description: 'Only where there is something to say',
-} as const;
+/** The answer of a route that takes `limit`. */
+export const limited = (data: Schema, example?: unknown): Schema => {
+  const schema = success(data, example);
+  const warnings: Schema = {
+    type: 'array',
+    items: { type: 'string' },
+    description: 'Only where there is something to say',
+  };
+  return { ...schema, properties: { ...(schema['properties'] as object), warnings } };
+};

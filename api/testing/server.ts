@@ -4,7 +4,7 @@ import type { Clock } from '../../core/clock.ts';
 import { type ReflexarcConfig, reflexarcSchema } from '../../core/config/reflexarc.ts';
 import type { Service } from '../../core/service.ts';
 import { ManualClock } from '../../core/testing/clock.ts';
-import { startApi } from '../serve.ts';
+import { type ApiDeps, startApi } from '../serve.ts';
 import { MemoryBus } from './bus.ts';
 import { MemoryStore } from './store.ts';
 
@@ -24,6 +24,8 @@ export interface TestOptions {
   readonly services?: readonly Service[];
   readonly listen?: string;
   readonly clock?: Clock;
+  /** Real ones instead of those in memory. */
+  readonly engines?: Pick<ApiDeps, 'bus' | 'store'>;
 }
 
 /** The API on a free port over a store and a bus in memory, at 2026-01-01T00:00:00Z. */
@@ -36,8 +38,8 @@ export async function startTestServer(options: TestOptions = {}): Promise<TestSe
   const api = await startApi({
     telemetry: { log: pino({ level: 'silent' }), metrics, clock: options.clock ?? clock },
     config,
-    bus,
-    store,
+    bus: options.engines?.bus ?? bus,
+    store: options.engines?.store ?? store,
     services: () => options.services ?? [],
     listen: options.listen ?? '127.0.0.1:0',
   });
