@@ -46,12 +46,17 @@ export type LabelTest = (labels: Labels) => boolean;
 /** @throws bad_query when a regex does not compile. */
 export function compileMatcher(matcher: Matcher): LabelTest {
   const { name, op, value } = matcher;
-  if (op === '=') return (labels) => (labels[name] ?? '') === value;
-  if (op === '!=') return (labels) => (labels[name] ?? '') !== value;
+  // A name such as `constructor` must not find what every object has.
+  const valueOf = (labels: Labels): string => {
+    const found: unknown = labels[name];
+    return typeof found === 'string' ? found : '';
+  };
+  if (op === '=') return (labels) => valueOf(labels) === value;
+  if (op === '!=') return (labels) => valueOf(labels) !== value;
   const regex = compileRegex(value, { anchored: true });
   return op === '=~'
-    ? (labels) => regex.test(labels[name] ?? '')
-    : (labels) => !regex.test(labels[name] ?? '');
+    ? (labels) => regex.test(valueOf(labels))
+    : (labels) => !regex.test(valueOf(labels));
 }
 
 /** All must hold. No matcher at all matches everything; callers decide whether that is allowed. */

@@ -7,6 +7,27 @@ export function whereOf(text: string, offset: number): Where {
   return { line, column: offset - before.lastIndexOf('\n') };
 }
 
+/** Many places in one text: the lines are counted once. */
+export class Places {
+  readonly #starts: number[] = [0];
+
+  constructor(text: string) {
+    for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) {
+      this.#starts.push(at + 1);
+    }
+  }
+
+  where(offset: number): Where {
+    let [low, high] = [0, this.#starts.length - 1];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((this.#starts[middle] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return { line: low + 1, column: offset - (this.#starts[low] ?? 0) + 1 };
+  }
+}
+
 export function badQuery(text: string, offset: number, message: string, hint?: string): never {
   throw new ReflexarcError('bad_query', message, {
     where: whereOf(text, offset),

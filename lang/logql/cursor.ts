@@ -1,13 +1,14 @@
 import type { Where } from '../../core/errors.ts';
-import { badQuery, notSupported, whereOf } from '../text.ts';
+import { badQuery, notSupported, Places } from '../text.ts';
 import { lex, type Token } from './lex.ts';
 
-const MAX_LENGTH = 128 * 1024;
+const MAX_LENGTH = 64 * 1024;
 const MAX_DEPTH = 400;
 
 /** Walks over a query's tokens; every refusal names the place and what was expected. */
 export class Cursor {
   readonly text: string;
+  readonly #places: Places;
   readonly #tokens: readonly Token[];
   #next = 0;
   #depth = 0;
@@ -17,6 +18,7 @@ export class Cursor {
     if (text.length > MAX_LENGTH) {
       badQuery(text, 0, `the query is longer than ${MAX_LENGTH} characters`);
     }
+    this.#places = new Places(text);
     this.#tokens = lex(text);
   }
 
@@ -69,7 +71,7 @@ export class Cursor {
   }
 
   where(token: Token = this.peek()): Where {
-    return whereOf(this.text, token.from);
+    return this.#places.where(token.from);
   }
 
   unexpected(expected: string, token: Token = this.peek()): never {

@@ -12,8 +12,8 @@ export type Token = {
 const SPACE = /(?:\s+|#[^\n]*)+/y;
 const IDENTIFIER = /[a-zA-Z_][\w:]*/y;
 // A number with letters behind it is a duration or a size; which one, its place decides.
-const NUMBER = /(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+(?![\w.]))?)/y;
-const UNIT = /(?:(?:\d+\.?\d*|\.\d+)[a-zA-Zµμ]+)+/y;
+const NUMBER = /(?:0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+(?![\w.]))?)/y;
+const UNIT = /(?:(?:\d+(?:\.\d*)?|\.\d+)[a-zA-Zµμ]+)+/y;
 const STRING = /"(?:[^"\\\n]|\\[\s\S])*"|`[^`]*`/y;
 const FLAG = /--[a-z][a-z-]*/y;
 const SYMBOL = /\|=|\|~|\|>|!=|!~|!>|==|=~|>=|<=|[{}()[\],|=<>+\-*/%^@:]/y;

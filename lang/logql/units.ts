@@ -47,7 +47,7 @@ export function parseByteSize(text: string): number | undefined {
 
 /** As Go's `strconv.ParseFloat`. */
 export function parseFloatStrict(text: string): number | undefined {
-  if (/^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text)) return Number(text);
+  if (/^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$/i.test(text)) return Number(text);
   if (/^[+-]?inf(?:inity)?$/i.test(text)) return text.startsWith('-') ? -Infinity : Infinity;
   return /^nan$/i.test(text) ? Number.NaN : undefined;
 }

@@ -8,7 +8,7 @@ export function parsePromNumber(text: string): number | undefined {
   if (lower === 'inf') return Infinity;
   if (lower === 'nan') return Number.NaN;
   if (/^0[0-7]+$/.test(lower)) return Number.parseInt(lower, 8);
-  if (/^(?:0x[0-9a-f]+|0b[01]+|0o[0-7]+|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)$/.test(lower)) {
+  if (/^(?:0x[0-9a-f]+|0b[01]+|0o[0-7]+|(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)$/.test(lower)) {
     return Number(lower);
   }
   return lower !== '' && DURATION.test(lower) ? parseDuration(lower) / 1000 : undefined;

@@ -157,9 +157,11 @@ describe('refused', () => {
   it('nesting and length have an end', () => {
     const deep = [
       `${'('.repeat(450)}a${')'.repeat(450)}`,
-      `${'('.repeat(50_000)}a`,
+      `${'('.repeat(5000)}a`,
       `a${' + a'.repeat(3000)}`,
-      `${'-'.repeat(20_000)}a`,
+      `${'-'.repeat(5000)}a`,
+      ','.repeat(30_000),
+      'sum('.repeat(10_000),
     ];
     for (const text of deep) expect(caught(text).where?.column).toBeGreaterThan(0);
     expect(caught(`${'('.repeat(200)}a${' ^ (a'.repeat(300)}`).where?.column).toBeGreaterThan(0);
@@ -232,12 +234,12 @@ describe('any text', () => {
         check(parts.join(''));
         check(parts.join(' '));
       }),
-      { numRuns: 1500 },
+      { numRuns: 1000 },
     );
   });
 
   it('of characters parses or is refused at a place', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 40 }), check), { numRuns: 500 });
+    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 40 }), check), { numRuns: 50 });
   });
 });
 

@@ -1,17 +1,17 @@
-import type { SyntaxNode } from '@lezer/common';
+import type { SyntaxNode, Tree } from '@lezer/common';
 import { parser } from '@prometheus-io/lezer-promql';
 import type { Where } from '../../core/errors.ts';
 import type { Matcher, MatchOp } from '../../core/labels.ts';
 import { AGGREGATE_OPERATORS, type AggregateOperator } from '../series/aggregate.ts';
 import type { BinaryOperator, Matching } from '../series/binary.ts';
-import { badQuery, notSupported, unquote, whereOf } from '../text.ts';
+import { badQuery, notSupported, Places, unquote } from '../text.ts';
 import type { PromExpr, SelectorNode, Shift } from './ast.ts';
 import { checkPromQL } from './check.ts';
 import { parsePromDuration, parsePromNumber } from './numbers.ts';
 import { refuseErrors } from './syntax-errors.ts';
 
 /** Longer texts and deeper nesting are nobody's query. */
-const MAX_LENGTH = 128 * 1024;
+const MAX_LENGTH = 64 * 1024;
 const MAX_DEPTH = 400;
 
 /**
@@ -23,14 +23,32 @@ export function parsePromQL(text: string): PromExpr {
   if (text.length > MAX_LENGTH) {
     badQuery(text, 0, `the query is longer than ${MAX_LENGTH} characters`);
   }
-  const tree = parser.parse(text);
-  refuseErrors(text, tree);
+  const tree = parseStrictly(text);
   const top = tree.topNode.firstChild;
   const first = top?.name === 'LineComment' ? siblings(top)[0] : top;
   if (first === null || first === undefined) badQuery(text, 0, 'the query is empty');
   const expr = new Builder(text).expression(first);
   checkPromQL(text, expr);
   return expr;
+}
+
+const strict = parser.configure({ strict: true });
+
+/**
+ * Stops at the first error; what was expected there is seen by parsing what is before it again.
+ * The grammar's own recovery takes seconds on long nonsense.
+ */
+function parseStrictly(text: string): Tree {
+  try {
+    const tree = strict.parse(text);
+    refuseErrors(text, tree);
+    return tree;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const offset = Number(/\d+$/.exec(error.message)?.[0] ?? 0);
+    refuseErrors(text, parser.parse(text.slice(0, offset + 100)));
+    return badQuery(text, Math.min(offset, text.length), 'unexpected text');
+  }
 }
 
 /** The node and what follows it, comments left out. */
@@ -102,10 +120,12 @@ const OPERATORS: Readonly<Record<string, BinaryOperator>> = {
 
 class Builder {
   readonly #text: string;
+  readonly #places: Places;
   #depth = 0;
 
   constructor(text: string) {
     this.#text = text;
+    this.#places = new Places(text);
   }
 
   expression(node: SyntaxNode): PromExpr {
@@ -415,7 +435,7 @@ class Builder {
   }
 
   #where(node: SyntaxNode): Where {
-    return whereOf(this.#text, node.from);
+    return this.#places.where(node.from);
   }
 
   #unexpected(node: SyntaxNode | undefined): never {

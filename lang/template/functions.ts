@@ -122,7 +122,7 @@ function stringOf(value: Value | undefined): string {
 function numberOf(value: Value | undefined): number {
   if (typeof value === 'number') return value;
   if (typeof value === 'bigint') return Number(value);
-  if (typeof value === 'string' && /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(value)) {
+  if (typeof value === 'string' && /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$/i.test(value)) {
     return Number(value);
   }
   const special = typeof value === 'string' ? /^([+-]?)(inf|nan)$/i.exec(value) : null;

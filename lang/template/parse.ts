@@ -77,7 +77,7 @@ type Token = {
 };
 
 const TOKEN =
-  /\s*(?:(?<variable>\$[\w]*(?:\.\w+)*)|(?<field>\.\w+(?:\.\w+)*)|(?<string>"(?:[^"\\\n]|\\[\s\S])*"|`[^`]*`)|(?<number>[+-]?(?:0x[0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?))|(?<word>[A-Za-z_]\w*)|(?<symbol>:=|[|().,=]))/y;
+  /\s*(?:(?<variable>\$[\w]*(?:\.\w+)*)|(?<field>\.\w+(?:\.\w+)*)|(?<string>"(?:[^"\\\n]|\\[\s\S])*"|`[^`]*`)|(?<number>[+-]?(?:0x[0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?))|(?<word>[A-Za-z_]\w*)|(?<symbol>:=|[|().,=]))/y;
 
 /** @throws bad_config, not_supported */
 export function parseTemplate(text: string): Piece[] {
