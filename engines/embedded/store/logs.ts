@@ -107,7 +107,7 @@ export class LogTable implements Table<LogBatch> {
         const entry = batch.entries[index];
         const time = batch.times[index];
         if (record === undefined || entry === undefined || time === undefined) continue;
-        if (repeats.has(record)) continue;
+        if (repeats.size > 0 && repeats.has(record)) continue;
         const position = placeOf(record, entry);
         if (position === undefined) {
           if (known.has(record.id)) continue;
@@ -123,7 +123,13 @@ export class LogTable implements Table<LogBatch> {
         lines.push(record.line);
         const derived = position !== undefined && lineId(entry.idPrefix, position) === record.id;
         ids.push(derived ? null : record.id);
-        const { [FIELD.metadata]: given, ...others } = record.fields ?? {};
+        // Most lines have none, and this is the hot path.
+        if (record.fields === undefined) {
+          metadata.push(null);
+          fields.push(null);
+          continue;
+        }
+        const { [FIELD.metadata]: given, ...others } = record.fields;
         metadata.push(given === undefined ? null : JSON.stringify(given));
         fields.push(isEmpty(others) ? null : JSON.stringify(others));
       }

@@ -75,7 +75,7 @@ export async function openEmbeddedStore(
         sealRows: 150_000,
         sealBytes: Math.min(96 * 1024 ** 2, options.memory / 4),
         sealAge: Math.min(6 * hour, options.maxAge / 4),
-        groupBytes: 8 * 1024 ** 2,
+        groupBytes: 4 * 1024 ** 2,
         ...test.tuning,
       },
       dieAt: test.dieAt,
