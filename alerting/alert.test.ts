@@ -251,7 +251,7 @@ describe('a rule on log lines', () => {
     await arc.start();
     await arc.log('fine');
     const written = await arc.log('connection refused');
-    await waitFor(() => hook.got.length > 0);
+    await waitFor(() => hook.got.length > 0 && arc.alerts.length > 0);
     expect(arc.alerts.map(({ state, cause }) => [state, cause])).toContainEqual([
       'firing',
       'transition',
@@ -466,6 +466,50 @@ groups:
   });
 });
 
+describe('a rule that cannot be evaluated', () => {
+  it('is counted, keeps its alerts, and hinders no other', async () => {
+    const arc = await setUp({
+      'rules/up.yaml': `
+groups:
+  - name: up
+    interval: 200ms
+    rules:
+      - alert: Joined
+        expr: a * on (service) b > 0
+      - alert: Down
+        expr: up == 0
+  - name: few
+    interval: 200ms
+    limit: 1
+    rules:
+      - alert: TooMany
+        expr: c > 0
+`,
+    });
+    await arc.start();
+    const named = (name: string): string[] =>
+      arc.alerts
+        .filter(({ labels, cause }) => labels['alertname'] === name && cause === 'transition')
+        .map(({ state }) => state);
+    await arc.sample({ __name__: 'a', service: 'web' }, 1);
+    await arc.sample({ __name__: 'b', service: 'web' }, 1);
+    await arc.sample({ __name__: 'c', n: '1' }, 1);
+    await waitFor(() => named('Joined').length === 1 && named('TooMany').length === 1);
+    // Now the right side has two: many-to-one matching was not asked for.
+    await arc.sample({ __name__: 'b', service: 'web', n: '2' }, 1);
+    await arc.sample({ __name__: 'c', n: '2' }, 1);
+    await waitFor(
+      async () => ((await arc.value('reflexarc_alerting_rule_evaluation_failures_total')) ?? 0) > 1,
+    );
+    await arc.sample({ __name__: 'up', service: 'web' }, 0);
+    await waitFor(() => named('Down').length === 1);
+    expect(named('Joined')).toEqual(['firing']);
+    // Beyond the limit a rule's alerts are cleared, as Prometheus does.
+    await waitFor(() => named('TooMany').length === 2);
+    expect(named('TooMany')).toEqual(['firing', 'resolved']);
+  });
+});
+
 describe('notifying', () => {
   it('tries again, and a dead receiver holds up no other', async () => {
     const [good, bad] = [await receiver(), await receiver()];
@@ -498,7 +542,7 @@ receivers:
     });
     await arc.start();
     await arc.log('refused');
-    await waitFor(() => hook.got.length === 1);
+    await waitFor(() => hook.got.length === 1 && arc.alerts.length === 1);
     const alert = arc.alerts[0]!;
     await arc.act({ phase: 'started' }, alert);
     await arc.act({ phase: 'verified', message: 'restarted web, verified after 3.2s' }, alert);

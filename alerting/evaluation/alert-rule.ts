@@ -176,14 +176,13 @@ export class AlertRunner {
 
   #newsOfRows(selection: LogSelection, rows: readonly LogRow[]): void {
     // One row of each container start and stream says all: the record gathers the newest anyway.
-    const seen = new Set<string>();
+    const seen = new Map<Labels, Set<string>>();
     for (const row of rows.toReversed()) {
       const origin = originKey(row.origin);
-      const kind = `${origin}\u0001${JSON.stringify(row.labels)}`;
-      if (seen.has(kind)) continue;
+      if (seen.get(row.labels)?.has(origin) === true) continue;
       const labels = passes(selection, row);
       if (labels === undefined) continue;
-      seen.add(kind);
+      seen.set(row.labels, (seen.get(row.labels) ?? new Set()).add(origin));
       for (const [fingerprint, track] of this.#tracks) {
         const alert = this.#alerts.get(fingerprint);
         if (alert === undefined || !agrees(labels, alert.metric)) continue;

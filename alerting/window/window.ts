@@ -120,6 +120,7 @@ export class Window implements Queryable {
   readonly #series = new Map<string, readonly SampleWindow[]>();
   readonly #subscriptions: Subscription[] = [];
   #live = false;
+  #closed = false;
   #onNews: (news: News) => void = () => {};
   #trimmed = 0;
   #warned = Number.NEGATIVE_INFINITY;
@@ -180,6 +181,7 @@ export class Window implements Queryable {
         { ephemeral: true, start: { time: millisToNanos(from) } },
       );
       this.#subscriptions.push(subscription);
+      if (this.#closed) await subscription.close();
       await subscription.caughtUp(signal);
     };
     const logs = [...this.#logs.values()].map(({ begin }) => ({ begin: nanosToMillis(begin) }));
@@ -193,6 +195,7 @@ export class Window implements Queryable {
 
   async close(): Promise<void> {
     this.#live = false;
+    this.#closed = true;
     await Promise.all(this.#subscriptions.map((subscription) => subscription.close()));
   }
 

@@ -100,7 +100,7 @@ export function loadYaml<S extends z.ZodType>(
       where,
       inside(path, place) {
         const node = document.getIn(path, true);
-        if (!isScalar(node) || node.range == null) return where(path);
+        if (!isScalar(node) || (node.range ?? undefined) === undefined) return where(path);
         const { field } = where(path);
         return {
           ...at(offsetInside(text, node, place)),
