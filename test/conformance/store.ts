@@ -621,6 +621,8 @@ const countArb: fc.Arbitrary<LogCount> = fc
   })
   .map(({ length, by, ...rest }) => ({
     ...rest,
+    // Windows side by side are what is asked for most.
+    window: length % 3 === 0 ? rest.step : rest.window,
     end: rest.start + BigInt(length),
     ...(by === undefined ? {} : { by }),
   }));
