@@ -174,6 +174,27 @@ describe('docker logs', () => {
     await until(() => !state.values.has('collect/logs/docker/c1'));
   });
 
+  it('give out an unfinished line when its run has ended', async () => {
+    const path = join(folder, 'c1-json.log');
+    writeFileSync(path, entry('a\n', '01') + entry('panic', '01.5', 'stderr'));
+    runtime.put(json());
+    await start();
+    await until(() => lines().length === 1);
+    runtime.emit(event('die', '02', { instance: json(), attributes: { exit_code: '1' } }));
+    await until(() => lines().includes('panic'));
+    await restart();
+    const startedAt = '2026-01-01T00:00:05.000000000Z';
+    runtime.emit(event('start', '05', { instance: json({ startedAt }), startedAt }));
+    appendFileSync(path, entry('again\n', '05.5', 'stderr'));
+    await until(() => lines().includes('again'));
+    const known = new Map(bus.logs().map((record) => [record.id, record.line]));
+    expect([...known.values()].filter((line) => !line.startsWith('action'))).toEqual([
+      'a',
+      'panic',
+      'again',
+    ]);
+  });
+
   it('name the run that wrote a line, and wait for a run that is not known yet', async () => {
     const path = join(folder, 'c1-json.log');
     const first = json();

@@ -265,6 +265,7 @@ export class InstanceLogs {
           output,
           stamp,
           start: () => entry.runs.newest,
+          over: () => entry.runs.isOver(),
         }),
     );
   }

@@ -82,6 +82,11 @@ export class Runs {
     return undefined;
   }
 
+  /** Whether the run that began at `start`, or the newest one, is known to have ended. */
+  isOver(start: string | undefined = this.newest): boolean {
+    return this.#runs.some((run) => run.start === start && run.until !== undefined);
+  }
+
   stop(): void {
     this.#waiting?.cancel();
   }

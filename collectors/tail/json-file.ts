@@ -70,6 +70,14 @@ export function jsonFileFramer(options: JsonFileOptions): Framer {
 
   return {
     line(text, offset, cut, file) {
+      const plain = pieces.size === 0 && cut === 0 ? scanEntry(text, maxLine) : undefined;
+      if (plain !== undefined) {
+        const start = runs.at(plain.time);
+        if (start === 'wait') return false;
+        const stream = streams().get(file, plain.output, detectLevel(plain.head), start);
+        writer.raw(plain.time, file.id, offset, plain.json, stream);
+        return true;
+      }
       const entry = cut === 0 ? parseEntry(text) : undefined;
       if (entry === undefined) {
         const reason =
@@ -126,6 +134,8 @@ export function jsonFileFramer(options: JsonFileOptions): Framer {
       }
       return true;
     },
+    over: () => pieces.size > 0 && pieces.values().every((piece) => runs.isOver(piece.start)),
+    takesRest: false,
     low(file) {
       let low: number | undefined;
       for (const piece of pieces.values()) {
@@ -172,6 +182,49 @@ interface Entry {
   readonly log: string;
   readonly output: Output;
   readonly time: string;
+}
+
+const LOG = '{"log":"';
+const STREAM = '","stream":"std';
+/** `…out","time":"2026-01-02T03:04:05.123456789Z"}`, nine digits or fewer. */
+const REST = /^(out|err)","time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z)"\}$/;
+/** The inside of a JSON string: nothing else may be passed on as it is. */
+const STRING_BODY = /^(?:[^"\\\p{Cc}\u2028\u2029]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*$/u;
+const HEAD = 300;
+
+/**
+ * A whole line in exactly the form that Docker writes, without decoding it: its text is passed on
+ * as the JSON that it is. Undefined: look closer.
+ */
+function scanEntry(
+  text: string,
+  maxLine: number,
+): { json: string; head: string; output: Output; time: string } | undefined {
+  if (!text.startsWith(LOG)) return undefined;
+  // Within the log's own text quotes are escaped: the first match is its end.
+  const end = text.indexOf(STREAM, LOG.length) - 2;
+  if (end < LOG.length || !text.startsWith('\\n', end) || 3 * end > maxLine) return undefined;
+  const rest = REST.exec(text.slice(end + 2 + STREAM.length));
+  const time = rest?.[2] === undefined ? undefined : engineTime(rest[2]);
+  if (time === undefined) return undefined;
+  const body = text.slice(LOG.length, end);
+  // `\r` before the end belongs to the line break; `\\n` there would be a backslash and an n.
+  if (body.endsWith('\\r') || body.endsWith('\\') || !STRING_BODY.test(body)) return undefined;
+  let head = body;
+  if (body.includes('\\')) {
+    let cut = Math.min(HEAD, body.length);
+    // Not within an escape: six characters at most.
+    if (cut < body.length) {
+      const escape = body.lastIndexOf('\\', cut - 1);
+      if (escape > cut - 6) cut = body.charAt(escape - 1) === '\\' ? escape - 1 : escape;
+    }
+    try {
+      head = JSON.parse(`"${body.slice(0, cut)}"`) as string;
+    } catch {
+      return undefined;
+    }
+  }
+  return { json: `"${body}"`, head, output: rest?.[1] === 'err' ? 'stderr' : 'stdout', time };
 }
 
 function parseEntry(text: string): Entry | undefined {

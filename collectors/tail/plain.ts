@@ -12,11 +12,13 @@ export interface PlainOptions {
   readonly stamp: () => string;
   /** The start of the run that writes now. */
   readonly start?: () => string | undefined;
+  /** Whether that run has ended. */
+  readonly over?: () => boolean;
 }
 
 /** A line is a line. Its time is that of reading; the CR of a CRLF is no part of it. */
 export function plainFramer(options: PlainOptions): Framer {
-  const { writer, streams, output, stamp, start } = options;
+  const { writer, streams, output, stamp, start, over } = options;
   return {
     line(text, offset, cut, file) {
       const line = cut === 0 && text.endsWith('\r') ? text.slice(0, -1) : text;
@@ -24,6 +26,8 @@ export function plainFramer(options: PlainOptions): Framer {
       writer.line(stamp(), file.id, offset, line, stream, cut);
       return true;
     },
+    over: () => over?.() === true,
+    takesRest: true,
     low: () => undefined,
     flush: () => undefined,
   };

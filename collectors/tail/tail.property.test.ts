@@ -240,10 +240,16 @@ async function play(
           renameSync(path, `${path}.1`);
           break;
         case 'compress':
-          // Once read: until then a plain file's lines would change their source.
           if (!existsSync(`${path}.1`)) break;
-          if (format === 'plain') await caughtUp();
-          if (existsSync(`${path}.1`)) execFileSync('gzip', ['-f', `${path}.1`]);
+          if (format === 'plain') {
+            // A plain file's lines are named by its inode, so that it must have been read before.
+            finishHalf();
+            const sentinel = `compressed after ${expected.length}`;
+            put(sentinel, `${sentinel}\n`);
+            await until(() => seen().includes(sentinel), 'the newest line');
+            await reader.checkpoint();
+          }
+          execFileSync('gzip', ['-f', `${path}.1`]);
           break;
         case 'truncate':
           if (!existsSync(path)) break;

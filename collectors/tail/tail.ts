@@ -23,6 +23,8 @@ import type { LogWriter } from './writer.ts';
 const OVERLAP = 64;
 const PAST = 32;
 const MOST_TRIES = 10;
+/** File systems stamp with the kernel's last tick, which is milliseconds ago. */
+const COARSE = 100;
 
 type Place = Pick<Inode, 'device' | 'inode' | 'birth'>;
 
@@ -32,6 +34,13 @@ export interface Framer {
   line(text: string, offset: number, cut: number, file: TailedFile): boolean;
   /** Where a line begins that is not complete; reading goes on from there after a restart. */
   low(file: TailedFile): number | undefined;
+  /**
+   * Asked before a read: whether what is unfinished at the end of what is read stays so, since its
+   * writer has ended.
+   */
+  over(): boolean;
+  /** Whether bytes without a line break are a line by themselves once their writer has ended. */
+  readonly takesRest: boolean;
   /** Nothing more comes: what is incomplete is all there is. `file` is the last one read. */
   flush(file: TailedFile): void;
 }
@@ -272,6 +281,7 @@ export class Tail {
 
   async #read(file: Chained, buffer: Buffer): Promise<'more' | 'end' | 'held'> {
     if (file.id === '' && !(await this.#identify(file, this.#mayEnd(file)))) return 'end';
+    const over = this.#deps.framer.over();
     const overlap = file.before.length;
     const base = file.next - overlap;
     const read = await file.bytes.read(buffer, buffer.length, base);
@@ -294,9 +304,24 @@ export class Tail {
       const end = overlap + done;
       file.before = Buffer.from(buffer.subarray(Math.max(0, end - OVERLAP), end));
     }
+    const end = !held && read < buffer.length;
+    if (end && over) this.#settle(file, chunk.subarray(done));
     this.#send();
     if (held) return 'held';
-    return read === buffer.length ? 'more' : 'end';
+    return end ? 'end' : 'more';
+  }
+
+  /** What has no line break yet gets none: who wrote it has ended. */
+  #settle(file: Chained, rest: Buffer): void {
+    const { framer } = this.#deps;
+    if (!framer.takesRest) framer.flush(file);
+    else if (file.long !== undefined) {
+      if (this.#takeLong(file, file.next)) file.offset = file.next;
+    } else if (rest.length > 0 && framer.line(rest.toString(), file.offset, 0, file)) {
+      file.next += rest.length;
+      file.offset = file.next;
+      file.before = Buffer.concat([file.before, rest]).subarray(-OVERLAP);
+    }
   }
 
   #frame(file: Chained, chunk: Buffer): { done: number; held: boolean } {
@@ -507,7 +532,7 @@ export class Tail {
     const newer =
       at === -1
         ? // Rotated away altogether, or compressed: what was written after it is newer.
-          all.filter((found) => found.path === this.spec.path || found.modified > modified)
+          all.filter((found) => found.path === this.spec.path || found.modified >= modified)
         : all.slice(at + 1);
     return this.#unread(newer.filter((found) => !known.has(inodeKey(found))));
   }
@@ -642,7 +667,9 @@ export class Tail {
     const chain =
       first !== -1
         ? all.slice(first)
-        : all.filter((found) => found.path === this.spec.path || found.modified > saved.at);
+        : all.filter(
+            (found) => found.path === this.spec.path || found.modified > saved.at - COARSE,
+          );
     const unread = new Set(await this.#unread(chain));
     const wanted = chain.filter((found) => located.has(found.path) || unread.has(found));
     if (!(await this.#append(wanted))) return false;

@@ -1,11 +1,15 @@
 import type { Outgoing } from '../../core/contracts/bus.ts';
-import { encodeLog, lineId } from '../../core/records/codec.ts';
+import { encodeLog, encodeRawLine, lineId } from '../../core/records/codec.ts';
 import { FIELD, type Position, type Stream } from '../../core/records/log.ts';
 import type { Measures } from '../measures.ts';
 import { deadLetter } from '../output/output.ts';
 
 /** Characters of one message: well under what buses take, large enough to cost little. */
-const MESSAGE_CHARS = 384 * 1024;
+const MESSAGE_BYTES = 384 * 1024;
+/** So much is gathered as text: making one of thousands of pieces costs more than encoding it. */
+const TEXT_CHARS = 4096;
+
+const EMPTY = Buffer.alloc(0);
 
 /** Gathers encoded lines to messages. */
 export class LogWriter {
@@ -13,6 +17,8 @@ export class LogWriter {
   readonly kind: string;
   readonly #measures: Measures;
   #text = '';
+  #buffer: Buffer | undefined;
+  #used = 0;
   #records = 0;
   #values: { value: Uint8Array; records: number }[] = [];
   #letters: Outgoing[] = [];
@@ -48,7 +54,15 @@ export class LogWriter {
           },
     );
     this.#records++;
-    if (this.#text.length >= MESSAGE_CHARS) this.#close();
+    if (this.#text.length >= TEXT_CHARS) this.#spill();
+  }
+
+  /** As `line`, for a whole one that is valid JSON text already, quotes included. */
+  raw(timestamp: string, id: string, position: Position, json: string, stream: Stream): void {
+    this.#lines++;
+    this.#text += encodeRawLine(timestamp, lineId(id, position), position, json, stream);
+    this.#records++;
+    if (this.#text.length >= TEXT_CHARS) this.#spill();
   }
 
   dead(
@@ -75,9 +89,29 @@ export class LogWriter {
     return taken;
   }
 
+  /** The text's bytes to the message's buffer. */
+  #spill(): void {
+    const most = this.#text.length * 3;
+    if (this.#buffer !== undefined && this.#used + most > this.#buffer.length) this.#close();
+    else {
+      this.#buffer ??= Buffer.allocUnsafeSlow(Math.max(MESSAGE_BYTES, most));
+      this.#used += this.#buffer.write(this.#text, this.#used);
+      this.#text = '';
+    }
+  }
+
   #close(): void {
     if (this.#records === 0) return;
-    this.#values.push({ value: Buffer.from(this.#text), records: this.#records });
+    const rest = this.#text === '' ? undefined : Buffer.from(this.#text);
+    const filled = this.#buffer?.subarray(0, this.#used);
+    // The buffer had no room for the rest, or there is no buffer for so little.
+    if (filled === undefined || rest === undefined) {
+      this.#values.push({ value: filled ?? rest ?? EMPTY, records: this.#records });
+    } else {
+      this.#values.push({ value: Buffer.concat([filled, rest]), records: this.#records });
+    }
+    this.#buffer = undefined;
+    this.#used = 0;
     this.#text = '';
     this.#records = 0;
   }

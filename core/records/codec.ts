@@ -54,6 +54,21 @@ export function encodeLog(record: LogRecord): string {
   return head + tailOf(record.stream);
 }
 
+/**
+ * As `encodeLog` for a record without fields, whose line is JSON text already, quotes included. The
+ * caller answers for its being valid.
+ */
+export function encodeRawLine(
+  timestamp: string,
+  id: string,
+  position: Position,
+  json: string,
+  stream: Stream,
+): string {
+  const at = typeof position === 'number' ? position : JSON.stringify(position);
+  return `{"${TIMESTAMP}":"${timestamp}","${ID}":"${id}","${POSITION}":${at},"${MESSAGE}":${json}${tailOf(stream)}`;
+}
+
 export function encodeLogs(records: Iterable<LogRecord>): Uint8Array {
   let text = '';
   for (const record of records) text += encodeLog(record);
