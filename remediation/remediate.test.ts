@@ -428,3 +428,243 @@ describe('one process acts', () => {
     expect(harness.runtime.calls).toHaveLength(1);
   });
 });
+
+describe('the last look before a call', () => {
+  it.each<[what: string, change: (harness: Harness) => void, phase: string]>([
+    ['someone started it', ({ runtime }) => runtime.startByHand('web'), 'refused:changed'],
+    ['it is gone', ({ runtime }) => runtime.remove('web'), 'refused:changed'],
+    [
+      'someone stopped it after all',
+      ({ runtime }) => runtime.change('web', { stoppedByHand: true }),
+      'refused:stopped_by_hand',
+    ],
+    ['the lease is lost', ({ state }) => state.revoke('remediation'), 'refused:lease_lost'],
+    [
+      'the engine went away',
+      ({ runtime }) => {
+        runtime.unreadable = new ReflexarcError('unavailable', 'no engine');
+      },
+      'waiting:stale_view',
+    ],
+  ])('%s', async (_, change, phase) => {
+    const harness = make();
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    let looks = 0;
+    harness.runtime.onInspect = () => {
+      if (++looks === 2) change(harness);
+    };
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    expect(looks).toBeGreaterThanOrEqual(2);
+    expect(harness.phases.slice(0, 2)).toEqual(['decided', phase]);
+    expect(harness.runtime.calls).toEqual([]);
+  });
+
+  it('leaves no trace in the limits', async () => {
+    const harness = make();
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    let looks = 0;
+    harness.runtime.onInspect = () => {
+      looks++;
+      harness.runtime.unreadable =
+        looks === 2 ? new ReflexarcError('unavailable', 'no engine') : undefined;
+    };
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    await harness.clock.advance(2000);
+    expect(harness.actions.filter((record) => record.phase === 'started')).toMatchObject([
+      { attempt: 1 },
+    ]);
+  });
+});
+
+describe('what an alert may be about', () => {
+  it.each<[what: string, labels: Record<string, string>, phase: string]>([
+    ['a service that nobody knows', { service: 'nope' }, 'refused:no_target'],
+    ['no service', {}, 'refused:no_target'],
+    ['a service of two projects', { service: 'shop' }, 'refused:ambiguous_target'],
+    ['the one of them that it names', { service: 'shop', project: 'b' }, 'decided'],
+    ['all replicas, none of which is down', { service: 'many' }, 'refused:ambiguous_target'],
+    ['who does not want it', { service: 'private' }, 'refused:opted_out'],
+  ])('%s', async (_, labels, phase) => {
+    const harness = make();
+    harness.runtime.add('a', { service: 'shop', project: 'a' });
+    harness.runtime.add('b', { service: 'shop', project: 'b' });
+    harness.runtime.add('m1', { service: 'many' });
+    harness.runtime.add('m2', { service: 'many' });
+    harness.runtime.add('p', { service: 'private', labels: { 'reflexarc.remediate': 'no' } });
+    await harness.start();
+    await harness.clock.advance(1000);
+    await harness.fire({ labels });
+    expect(harness.phases[0]).toBe(phase);
+    expect(harness.runtime.calls).toHaveLength(phase === 'decided' ? 1 : 0);
+  });
+
+  it('one replica by its name', async () => {
+    const harness = make(RESTART.replace('target:', 'container:').replace('.service', '.pod'));
+    harness.runtime.add('m1', { service: 'many' });
+    harness.runtime.add('m2', { service: 'many' });
+    await harness.start();
+    await harness.clock.advance(1000);
+    await harness.fire({ labels: { pod: 'm2' } });
+    expect(harness.runtime.calls).toMatchObject([{ id: 'm2' }]);
+  });
+});
+
+describe('when things fail around it', () => {
+  it('does not act when the ledger cannot be written, and tries again', async () => {
+    const harness = make();
+    const { state } = harness;
+    const create = state.create.bind(state);
+    let full = true;
+    state.create = (key, value) =>
+      full && key.includes('/ledger/')
+        ? Promise.reject(new ReflexarcError('disk_full', 'no room'))
+        : create(key, value);
+    await crashed(harness);
+    expect(harness.runtime.calls).toEqual([]);
+    expect(await harness.metrics.metrics()).toContain('reflexarc_remediation_errors_total 1');
+    full = false;
+    await harness.clock.advance(5000);
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+
+  it('commits no alert that it could not keep', async () => {
+    const harness = make();
+    const { state } = harness;
+    const put = state.put.bind(state);
+    let full = true;
+    state.put = (entries) =>
+      full ? Promise.reject(new ReflexarcError('disk_full', 'no room')) : put(entries);
+    harness.runtime.add('web');
+    await harness.start();
+    await harness.fire({ on: [harness.runtime.get('web')], silencedBy: ['s'] });
+    await harness.stop();
+    full = false;
+    await harness.start();
+    await harness.clock.advance(1000);
+    expect(await state.list('remediation/alerts/')).toHaveLength(1);
+  });
+
+  it('publishes again what the bus did not take, in order', async () => {
+    const harness = make();
+    const { bus } = harness;
+    const publish = bus.publish.bind(bus);
+    let away = true;
+    bus.publish = (topic, messages) =>
+      away && topic === 'actions'
+        ? Promise.reject(new ReflexarcError('unavailable', 'no bus'))
+        : publish(topic, messages);
+    await crashed(harness);
+    await harness.clock.advance(20_000);
+    expect(harness.runtime.calls).toHaveLength(1);
+    expect(harness.phases).toEqual([]);
+    // Nor does a death lose them.
+    const stopped = harness.stop();
+    await harness.clock.advance(10_000);
+    await stopped;
+    away = false;
+    await harness.start();
+    await harness.clock.advance(1000);
+    expect(harness.phases).toEqual(['decided', 'started', 'done', 'verified']);
+  });
+
+  it('counts alerts that cannot be read, and goes on', async () => {
+    const harness = make();
+    await harness.start();
+    await harness.bus.publish('alerts', [
+      { key: 'x', value: Buffer.from('no JSON\n'), records: 1 },
+    ]);
+    await harness.settle();
+    expect(await harness.metrics.metrics()).toContain('reflexarc_remediation_bad_records_total 1');
+    harness.runtime.add('web');
+    harness.runtime.crash('web');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+});
+
+describe('an orderly end', () => {
+  it('goes on verifying where it was', async () => {
+    const harness = make();
+    await crashed(harness);
+    await harness.clock.advance(5000);
+    await harness.stop();
+    await harness.clock.advance(300_000);
+    await harness.start();
+    await harness.clock.advance(9999);
+    expect(harness.phases).toEqual(['decided', 'started', 'done']);
+    await harness.clock.advance(1);
+    expect(harness.phases).toEqual(['decided', 'started', 'done', 'verified']);
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+
+  it('waits for a call under way, and no longer than it has', async () => {
+    const harness = make();
+    harness.runtime.takes = 3000;
+    await crashed(harness);
+    const stopped = harness.service?.stop();
+    await harness.clock.advance(3000);
+    await stopped;
+    expect(harness.phases).toEqual(['decided', 'started', 'done']);
+
+    const slow = make();
+    slow.runtime.takes = 20_000;
+    await crashed(slow);
+    const gone = slow.service?.stop();
+    await slow.clock.advance(7000);
+    await gone;
+    expect(slow.phases).toEqual(['decided', 'started']);
+    await slow.clock.advance(60_000);
+    await slow.start();
+    await slow.clock.advance(10_000);
+    expect(slow.phases.at(-1)).toBe('verified');
+    expect(slow.runtime.calls).toHaveLength(1);
+  });
+
+  it('holds no timer when it is over', async () => {
+    const harness = make();
+    await crashed(harness);
+    await harness.stop();
+    expect(harness.clock.pending).toBe(0);
+  });
+});
+
+describe('behind on the bus', () => {
+  it('acts on no old alert that ended since', async () => {
+    const harness = make();
+    harness.runtime.add('web', { health: 'unhealthy' });
+    const on = [harness.runtime.get('web')];
+    const old = harness.alert({ name: 'Sick', on });
+    const ended = harness.alert({ name: 'Sick', on, state: 'resolved' });
+    await harness.clock.advance(60_000);
+    await harness.publish(old);
+    for (let nth = 0; nth < 150; nth++) await harness.publish(harness.alert({ name: 'Other' }));
+    await harness.publish(ended);
+    await harness.start();
+    await harness.settle();
+    expect(harness.runtime.calls).toEqual([]);
+  });
+});
+
+describe('what is kept', () => {
+  it('is forgotten in time', async () => {
+    const harness = make();
+    await crashed(harness);
+    await harness.clock.advance(60_000);
+    await harness.fire({ on: [harness.runtime.get('web')], state: 'resolved' });
+    expect(await harness.state.list('remediation/cases/')).toHaveLength(1);
+    const later = async (ms: number): Promise<void> => {
+      harness.clock.jump(ms);
+      await harness.clock.advance(3_700_000);
+    };
+    await later(86_400_000);
+    expect(await harness.state.list('remediation/cases/')).toHaveLength(0);
+    expect(await harness.state.list('remediation/alerts/')).toHaveLength(0);
+    expect(await harness.state.list('remediation/ledger/')).toHaveLength(1);
+    await later(7 * 86_400_000);
+    expect(await harness.state.list('remediation/ledger/')).toHaveLength(0);
+  });
+});

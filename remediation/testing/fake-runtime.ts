@@ -35,6 +35,8 @@ export class FakeRuntime implements Runtime {
   failNext: Error | undefined;
   /** Milliseconds that a call takes before it takes effect. */
   takes = 0;
+  /** Happens before a question about an instance is answered. */
+  onInspect: ((id: string) => void) | undefined;
   /** What a run that a call began does at once. */
   onStart: ((id: string) => void) | undefined;
   readonly #clock: Clock;
@@ -113,6 +115,7 @@ export class FakeRuntime implements Runtime {
   }
 
   async inspect(id: string): Promise<Instance | undefined> {
+    this.onInspect?.(id);
     if (this.unreadable !== undefined) throw this.unreadable;
     return this.#instances.get(id);
   }
