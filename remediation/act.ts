@@ -75,8 +75,8 @@ export async function act(
   one.status = 'acting';
   one.action = { ledgerKey: key, attempt, startedAt: now };
   // Decided just now, and nothing said before: it had to wait for nothing.
-  if (one.records === 1) context.metrics.reaction.observe((now - one.openedAt) / 1000);
-  context.metrics.sinceEvidence.observe(Math.max(0, now - one.evidenceAt) / 1000);
+  if (one.records === 1) context.metrics.reaction.observe((clock.now() - one.openedAt) / 1000);
+  context.metrics.sinceEvidence.observe(Math.max(0, clock.now() - one.evidenceAt) / 1000);
   reports.report(one, 'started', `${verb(live)} ${one.subject.name}`, {
     step: { index: one.step, kind: step.kind },
     attempt,

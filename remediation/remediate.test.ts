@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ReflexarcError } from '../core/errors.ts';
 import { Harness, RESTART } from './testing/harness.ts';
 
@@ -233,6 +233,17 @@ describe('people, the file and the engine come first', () => {
     harness.runtime.crash('db');
     await harness.fire({ on: [harness.runtime.get('db')] });
     expect(harness.runtime.calls).toHaveLength(2);
+  });
+
+  it('sees by itself that the file changed', async () => {
+    const harness = make(null);
+    await crashed(harness);
+    harness.write(RESTART);
+    // The folder's event comes when the system says so; the quiet time after it is the clock's.
+    await vi.waitUntil(async () => {
+      await harness.clock.advance(100);
+      return harness.runtime.calls.length === 1;
+    });
   });
 
   it('ends a ladder whose remediation is taken out of the file', async () => {
