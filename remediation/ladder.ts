@@ -1,11 +1,12 @@
 import type { Instance } from '../core/contracts/runtime.ts';
 import { messageOf } from '../core/errors.ts';
 import type { ActionReason } from '../core/records/action.ts';
-import { type Acted, act, recover, resume, STALE_RETRY } from './act.ts';
+import { type Acted, act, resume, STALE_RETRY } from './act.ts';
 import { type Case, serviceKey } from './case.ts';
 import type { Context } from './context.ts';
 import { checkLimits, judge, keepUp, type Refusal, type Wait } from './judge.ts';
 import type { Remediation, RestartStep } from './playbooks/load.ts';
+import { recover } from './recover.ts';
 import { isDown } from './target.ts';
 import { verify } from './verify.ts';
 
