@@ -140,9 +140,9 @@ export class Files {
         maxLine,
         linger: LINGER,
         // Machines made of one image have files of the same numbers.
-        name: (place, fingerprint) => ({
+        name: (place, fingerprint, incarnation) => ({
           source: `file:${place.device}:${place.inode}`,
-          generation: `${host}:${place.birth}:${fingerprint}`,
+          generation: `${host}:${place.birth}:${fingerprint}:${incarnation}`,
         }),
         claim: (inode) => this.#claim(inode, key),
       },

@@ -252,9 +252,9 @@ export class InstanceLogs {
         older: true,
         maxLine: config.sources.max_line,
         linger: LINGER,
-        name: (place, fingerprint) => ({
+        name: (place, fingerprint, incarnation) => ({
           source,
-          generation: `${inodeKey(place)}:${fingerprint}`,
+          generation: `${inodeKey(place)}:${fingerprint}:${incarnation}`,
         }),
       },
       instance.id,

@@ -70,9 +70,10 @@ class Reader {
         older: true,
         maxLine: format === 'plain' ? 300 : 256 * 1024,
         linger: 0,
-        name: (place, fingerprint) => ({
+        name: (place, fingerprint, incarnation) => ({
           source: 'test',
-          generation: format === 'plain' ? `${inodeKey(place)}:${fingerprint}` : fingerprint,
+          generation:
+            format === 'plain' ? `${inodeKey(place)}:${fingerprint}:${incarnation}` : fingerprint,
         }),
       },
       'test',

@@ -67,7 +67,12 @@ export interface TailSpec {
   readonly maxLine: number;
   /** Milliseconds for which a rotated file may still grow. */
   readonly linger: number;
-  readonly name: (place: Place, fingerprint: string) => { source: string; generation: string };
+  /** `incarnation`: how often the very same file was truncated before. */
+  readonly name: (
+    place: Place,
+    fingerprint: string,
+    incarnation: number,
+  ) => { source: string; generation: string };
   /** Whether this tail may have the file; false where another one reads it or has read it. */
   readonly claim?: (inode: string) => boolean;
 }
@@ -363,10 +368,9 @@ export class Tail {
     const found = await fingerprint(file.bytes, final);
     if (found === undefined) return false;
     file.fingerprint = found;
-    const named = this.spec.name(file.place, found);
-    file.source = named.source;
-    file.generation =
-      file.incarnation === 0 ? named.generation : `${named.generation}.${file.incarnation}`;
+    const { source, generation } = this.spec.name(file.place, found, file.incarnation);
+    file.source = source;
+    file.generation = generation;
     file.id = sourceId(file.source, file.generation);
     return true;
   }
@@ -507,6 +511,7 @@ export class Tail {
 
   async #wasRead(found: Found): Promise<boolean> {
     // Also what is being read through a descriptor of its own, and compressed meanwhile.
+    for (const file of this.#files) if (file.id === '') await this.#identify(file, false);
     const open = this.#files.map((file) => ({
       fingerprint: file.fingerprint,
       at: file.next,
@@ -597,8 +602,12 @@ export class Tail {
       check: hash(file.before),
     });
     if (found === undefined) return undefined;
-    const bytes = await openAny(found.path);
-    const copy = new Chained(found.path, bytes, await bytes.stat());
+    const copy = await this.#open(found);
+    if (!sameInode(copy.place, found)) {
+      // Rotated once more since.
+      await copy.bytes.close();
+      return this.#continuation(file);
+    }
     this.#takeOver(copy, file, { offset: file.offset, checkedAt: file.next, before: file.before });
     copy.long = file.long;
     copy.acked = file.acked;

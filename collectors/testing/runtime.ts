@@ -8,7 +8,7 @@ import type {
   RuntimeReader,
   WatchOptions,
 } from '../../core/contracts/runtime.ts';
-import { ReflexarcError } from '../../core/errors.ts';
+import type { ReflexarcError } from '../../core/errors.ts';
 import type { Nanos } from '../../core/time.ts';
 import { parseRfc3339 } from '../../core/time.ts';
 
