@@ -7,8 +7,9 @@ import type { Checkpoints } from '../checkpoints.ts';
 import type { Measures } from '../measures.ts';
 import { Streams } from '../streams.ts';
 import { inodeKey, statFile } from '../tail/bytes.ts';
+import { tailCheckpoint } from '../tail/checkpoint.ts';
 import { plainFramer } from '../tail/plain.ts';
-import { type Tail, tailCheckpoint } from '../tail/tail.ts';
+import type { Tail } from '../tail/tail.ts';
 import type { Tailing } from '../tail/tailing.ts';
 
 const PREFIX = 'collect/files/';

@@ -239,7 +239,7 @@ export class Lane {
   }
 
   get full(): boolean {
-    return this.#bytes >= LANE_BYTES || (this.#bytes > 0 && this.#deps.crowded());
+    return this.#bytes >= LANE_BYTES || this.#deps.crowded();
   }
 
   /** Whether something is under way: what comes meanwhile is better gathered. */

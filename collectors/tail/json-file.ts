@@ -4,7 +4,7 @@ import { lineId } from '../../core/records/codec.ts';
 import { formatRfc3339, normalizeRfc3339 } from '../../core/time.ts';
 import type { Runs } from '../logs/runs.ts';
 import type { Streams } from '../streams.ts';
-import type { Framer, TailedFile } from './tail.ts';
+import type { Framer, TailedFile } from './framer.ts';
 import type { LogWriter } from './writer.ts';
 
 export interface JsonFileOptions {

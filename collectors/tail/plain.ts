@@ -1,6 +1,6 @@
 import { detectLevel } from '../../core/level.ts';
 import type { Streams } from '../streams.ts';
-import type { Framer } from './tail.ts';
+import type { Framer } from './framer.ts';
 import type { LogWriter } from './writer.ts';
 
 export interface PlainOptions {

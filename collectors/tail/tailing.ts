@@ -4,8 +4,10 @@ import type { Telemetry } from '../../core/service.ts';
 import type { Checkpoints } from '../checkpoints.ts';
 import type { Measures } from '../measures.ts';
 import type { Output } from '../output/output.ts';
+import type { TailSpec } from './chained.ts';
+import type { Framer } from './framer.ts';
 import { Notices } from './notices.ts';
-import { type Framer, Tail, type TailSpec } from './tail.ts';
+import { Tail } from './tail.ts';
 import { Turns } from './turns.ts';
 import { LogWriter } from './writer.ts';
 
