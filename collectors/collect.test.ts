@@ -344,6 +344,23 @@ describe('files', () => {
     });
   });
 
+  it('with a line of any length cost no more memory than the limit', async () => {
+    const path = join(folder, 'app.log');
+    const bytes = 64 * 1024 ** 2;
+    writeFileSync(path, 'before\n');
+    for (let written = 0; written < bytes; written += 1024 ** 2) {
+      appendFileSync(path, 'x'.repeat(1024 ** 2));
+    }
+    appendFileSync(path, '\nafter\n');
+    await start({ files: [{ paths: [path] }], max_line: 1000 });
+    await until(() => lines().length === 3);
+    expect(lines()).toEqual(['before', 'x'.repeat(1000), 'after']);
+    expect(bus.logs()[1]).toMatchObject({
+      position: 7,
+      fields: { 'reflexarc.truncated_bytes': bytes - 1000 },
+    });
+  });
+
   it('begin at the end where that is wanted', async () => {
     const path = join(folder, 'app.log');
     writeFileSync(path, 'old\nha');

@@ -189,7 +189,10 @@ const STREAM = '","stream":"std';
 /** `…out","time":"2026-01-02T03:04:05.123456789Z"}`, nine digits or fewer. */
 const REST = /^(out|err)","time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z)"\}$/;
 /** The inside of a JSON string: nothing else may be passed on as it is. */
-const STRING_BODY = /^(?:[^"\\\p{Cc}\u2028\u2029]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*$/u;
+const PLAIN_CHARS = String.raw`[^"\\\x00-\x1f]*`;
+const STRING_BODY = new RegExp(
+  String.raw`^${PLAIN_CHARS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})${PLAIN_CHARS})*$`,
+);
 const HEAD = 300;
 
 /**
