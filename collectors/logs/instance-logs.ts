@@ -14,6 +14,7 @@ import { plainFramer } from '../tail/plain.ts';
 import type { Tail } from '../tail/tail.ts';
 import type { Tailing } from '../tail/tailing.ts';
 import { LogWriter } from '../tail/writer.ts';
+import { Boundaries } from './boundaries.ts';
 import { Follow } from './follow.ts';
 import { Runs } from './runs.ts';
 
@@ -45,6 +46,7 @@ interface Entry {
   readonly runs: Runs;
   readonly waiting: Set<() => void>;
   tails: Tail[];
+  boundaries: Boundaries[];
   follow: Follow | undefined;
   /** Settles when reading has begun, whichever way. */
   opened: Promise<void>;
@@ -81,7 +83,11 @@ export class InstanceLogs {
     if (action === 'create' || action === 'start') this.#learn(instance);
     const known = entry ?? this.#entries.get(instance.id);
     if (known === undefined) return;
-    if (action === 'die') known.runs.ended(startedAt, formatRfc3339(time));
+    if (action === 'die') {
+      const start = startedAt ?? known.runs.newest;
+      if (start !== undefined) for (const one of known.boundaries) one.ended(start);
+      known.runs.ended(startedAt, formatRfc3339(time));
+    }
     if (action === 'start' && startedAt !== undefined) known.runs.started(startedAt);
     if (action === 'rename') this.#describe(known, instance);
     // What a process wrote last may have given no notice that was read before this news.
@@ -155,6 +161,7 @@ export class InstanceLogs {
       runs,
       waiting,
       tails: [],
+      boundaries: [],
       follow: undefined,
       opened: Promise.resolve(),
     };
@@ -243,6 +250,8 @@ export class InstanceLogs {
     const { config, labelling, stamp, tailing } = this.#deps;
     // A process' id is its name: unique on its host only.
     const source = `${instance.id}@${labelling.host}/${output}`;
+    const boundaries = new Boundaries(path);
+    entry.boundaries.push(boundaries);
     return tailing.add(
       {
         path,
@@ -264,7 +273,7 @@ export class InstanceLogs {
           streams: () => entry.streams,
           output,
           stamp,
-          start: () => entry.runs.newest,
+          start: (file, offset) => boundaries.at(file, offset) ?? entry.runs.newest,
           over: () => entry.runs.isOver(),
         }),
     );

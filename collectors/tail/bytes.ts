@@ -24,7 +24,8 @@ export function toInode(stats: BigIntStats): Inode {
   };
 }
 
-type Place = Pick<Inode, 'device' | 'inode' | 'birth'>;
+/** What tells a file from others, whatever it is called. */
+export type Place = Pick<Inode, 'device' | 'inode' | 'birth'>;
 
 export const sameInode = (a: Place, b: Place): boolean =>
   a.inode === b.inode && a.device === b.device && a.birth === b.birth;

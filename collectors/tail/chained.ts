@@ -1,12 +1,10 @@
 import { sourceId } from '../../core/records/codec.ts';
-import { type Bytes, fingerprint, hash, type Inode } from './bytes.ts';
+import { type Bytes, fingerprint, hash, type Place } from './bytes.ts';
 import type { TailCheckpoint } from './checkpoint.ts';
 import type { TailedFile } from './framer.ts';
 
 /** How many bytes before the offset are compared, to notice that a file has become another. */
 const OVERLAP = 64;
-
-export type Place = Pick<Inode, 'device' | 'inode' | 'birth'>;
 
 export interface TailSpec {
   readonly path: string;

@@ -1,3 +1,5 @@
+import type { Place } from './bytes.ts';
+
 /** What turns lines of a file into records. */
 export interface Framer {
   /** False: not now, ask again (see `TakeLine`). */
@@ -18,6 +20,7 @@ export interface Framer {
 /** A file as framers see it. */
 export interface TailedFile {
   readonly path: string;
+  readonly place: Place;
   readonly source: string;
   readonly generation: string;
   /** Short for source and generation: what the lines' ids are made of. */

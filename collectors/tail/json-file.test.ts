@@ -22,7 +22,8 @@ function read(lines: readonly string[], maxLine = 1e6) {
     clock,
     maxLine,
   });
-  const file = { path: 'p', source: 's', generation: 'g', id: 'i', offset: 0 };
+  const place = { device: 'd', inode: 'i', birth: 'b' };
+  const file = { path: 'p', place, source: 's', generation: 'g', id: 'i', offset: 0 };
   let offset = 0;
   for (const line of lines) {
     framer.line(line, offset, 0, file);

@@ -1,6 +1,6 @@
 import { detectLevel } from '../../core/level.ts';
 import type { Streams } from '../streams.ts';
-import type { Framer } from './framer.ts';
+import type { Framer, TailedFile } from './framer.ts';
 import type { LogWriter } from './writer.ts';
 
 export interface PlainOptions {
@@ -10,8 +10,8 @@ export interface PlainOptions {
   readonly output?: string;
   /** RFC 3339, nine digits, rising: the time of reading. */
   readonly stamp: () => string;
-  /** The start of the run that writes now. */
-  readonly start?: () => string | undefined;
+  /** The start of the run that wrote what stands at an offset. */
+  readonly start?: (file: TailedFile, offset: number) => string | undefined;
   /** Whether that run has ended. */
   readonly over?: () => boolean;
 }
@@ -22,7 +22,7 @@ export function plainFramer(options: PlainOptions): Framer {
   return {
     line(text, offset, cut, file) {
       const line = cut === 0 && text.endsWith('\r') ? text.slice(0, -1) : text;
-      const stream = streams().get(file, output, detectLevel(line), start?.());
+      const stream = streams().get(file, output, detectLevel(line), start?.(file, offset));
       writer.line(stamp(), file.id, offset, line, stream, cut);
       return true;
     },
