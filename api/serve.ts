@@ -67,7 +67,7 @@ export async function startApi(deps: ApiDeps): Promise<Service & { readonly url:
       },
     );
   }
-  const log = telemetry.log.child({ component: 'api' });
+  const { log } = telemetry;
   const metrics = createMetrics(telemetry.metrics);
   const stopping = new AbortController();
   const runner = new Runner(
@@ -97,7 +97,6 @@ export async function startApi(deps: ApiDeps): Promise<Service & { readonly url:
   );
   const context: ApiContext = {
     ...deps,
-    telemetry: { ...telemetry, log },
     metrics,
     runner,
     pushes,

@@ -77,6 +77,11 @@ export function formatError(error: unknown): string {
   return parts.join(': ') + (error.hint === undefined ? '' : ` (${error.hint})`);
 }
 
+/** Order of problems within a file. */
+export function byPlace({ where: a }: ReflexarcError, { where: b }: ReflexarcError): number {
+  return (a?.line ?? 0) - (b?.line ?? 0) || (a?.column ?? 0) - (b?.column ?? 0);
+}
+
 /** Throws `cancelled` once the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) {

@@ -187,8 +187,8 @@ describe('a file that is wrong', () => {
     );
     const fields = parseRules(text, 'f.yaml').problems.map(({ where }) => where?.field);
     expect(fields).toEqual([
-      'groups[0].rules[0].fro',
       'groups[0].rules[0].expr',
+      'groups[0].rules[0].fro',
       'groups[0].rules[0].labels.x',
       'groups[0].rules[1].expr',
     ]);

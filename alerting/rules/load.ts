@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ConfigError, type Loaded, loadYaml } from '../../core/config/yaml.ts';
-import { isReflexarcError, messageOf, ReflexarcError } from '../../core/errors.ts';
+import { byPlace, isReflexarcError, messageOf, ReflexarcError } from '../../core/errors.ts';
 import { compileTemplate } from '../../lang/template.ts';
 import { compileQuery, type Query } from './query.ts';
 import type { Rule, RuleGroup, Template, Templates } from './rule.ts';
@@ -68,7 +68,7 @@ export function parseRules(text: string, file: string): LoadedRules {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     problems.push(...error.problems, ...checkLoosely(text, file));
-    return { rules: [], problems };
+    return { rules: [], problems: problems.sort(byPlace) };
   }
 }
 

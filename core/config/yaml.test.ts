@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { formatError } from '../errors.ts';
-import { duration } from './fields.ts';
+import { duration, labelMap } from './fields.ts';
 import { ConfigError, loadYaml } from './yaml.ts';
 
 const schema = z.strictObject({
   name: z.string().optional(),
   wait: duration.optional(),
+  labels: labelMap.optional(),
   items: z.array(z.strictObject({ id: z.int(), note: z.string().optional() })).default([]),
 });
 
@@ -43,6 +44,16 @@ describe('loadYaml', () => {
         'f.yaml:3:5: items[0].note: Invalid input: expected string, received number',
       ],
     ],
+    [
+      'one of several kinds',
+      'wait: []\n',
+      ['f.yaml:1:1: wait: Invalid input: expected string or number'],
+    ],
+    [
+      'a key that may not be one',
+      'labels: { 0a: x }\n',
+      ['f.yaml:1:11: labels.0a: is no label name: letters, digits and _, no digit first'],
+    ],
     ['a key twice', 'name: a\nname: b\n', ['f.yaml:2:1: Map keys must be unique']],
     ['a list for a map', '- a\n', ['f.yaml:1:1: Invalid input: expected object, received array']],
   ])('%s', (_, text, expected) => expect(problemsOf(text)).toEqual(expected));
@@ -68,6 +79,14 @@ describe('variables', () => {
   it('that are missing are an error with a place', () => {
     expect(problemsOf('items: []\nname: ${NOPE}\n', {})).toEqual([
       'f.yaml:2:7: the environment has no variable NOPE',
+    ]);
+  });
+
+  it('that are missing hide no other problem, and make none', () => {
+    expect(problemsOf('nmae: x\nitems: [{ id: "${NOPE}" }]\nwait: soon\n', {})).toEqual([
+      expect.stringMatching(/^f\.yaml:1:1: nmae: unknown key/),
+      'f.yaml:2:15: the environment has no variable NOPE',
+      expect.stringMatching(/^f\.yaml:3:1: wait: not a duration/),
     ]);
   });
 

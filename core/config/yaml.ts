@@ -10,7 +10,7 @@ import {
   visit,
 } from 'yaml';
 import type { z } from 'zod';
-import { ERROR_CODES, type ErrorCode, ReflexarcError, type Where } from '../errors.ts';
+import { byPlace, ERROR_CODES, type ErrorCode, ReflexarcError, type Where } from '../errors.ts';
 import { nearest } from './nearest.ts';
 
 /** Everything that is wrong with a file, at once. */
@@ -70,6 +70,8 @@ export function loadYaml<S extends z.ZodType>(
   }
   if (problems.length > 0) throw new ConfigError(file, problems);
 
+  // What a value without its variable breaks besides is no news.
+  const unexpanded = new Set<unknown>();
   if (options.env !== undefined) {
     const { env } = options;
     visit(document, {
@@ -78,6 +80,7 @@ export function loadYaml<S extends z.ZodType>(
         try {
           node.value = expand(node.value, env);
         } catch (error) {
+          unexpanded.add(node);
           const where = at(node.range?.[0] ?? 0);
           problems.push(
             new ReflexarcError('bad_config', (error as Error).message, { cause: error, where }),
@@ -85,7 +88,6 @@ export function loadYaml<S extends z.ZodType>(
         }
       },
     });
-    if (problems.length > 0) throw new ConfigError(file, problems);
   }
 
   const where = (path: readonly (string | number)[]): Where => {
@@ -94,7 +96,7 @@ export function loadYaml<S extends z.ZodType>(
     return { ...at(offset), ...(field === '' ? {} : { field }) };
   };
   const parsed = schema.safeParse(document.toJS() ?? {}, { error: explain });
-  if (parsed.success) {
+  if (parsed.success && problems.length === 0) {
     return {
       value: parsed.data,
       where,
@@ -109,8 +111,9 @@ export function loadYaml<S extends z.ZodType>(
       },
     };
   }
-  for (const issue of flatten(parsed.error.issues)) {
+  for (const issue of flatten(parsed.error?.issues ?? [])) {
     const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
+    if (unexpanded.has(document.getIn(path, true))) continue;
     if (issue.code === 'unrecognized_keys') {
       for (const key of issue.keys) {
         const [message, hint] = unknownKey(key, knownKeys.get(issue.message) ?? []);
@@ -125,7 +128,7 @@ export function loadYaml<S extends z.ZodType>(
       problems.push(new ReflexarcError(codeOf(issue), issue.message, { where: where(path) }));
     }
   }
-  throw new ConfigError(file, problems);
+  throw new ConfigError(file, problems.sort(byPlace));
 }
 
 /** `${VAR}` and `${VAR:-default}`, as Compose writes them; `$$` is a dollar. */
@@ -158,7 +161,14 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
     knownKeys.set(id, keys);
     return id;
   }
-  if (issue.code === 'invalid_type' && issue.input === undefined) return 'is required';
+  const missing = issue.code === 'invalid_type' || issue.code === 'invalid_union';
+  if (missing && issue.input === undefined) return 'is required';
+  if (issue.code === 'invalid_union') {
+    const kinds = issue.errors
+      .flat()
+      .flatMap((inner) => (inner.code === 'invalid_type' ? [inner.expected] : []));
+    if (kinds.length > 0) return `Invalid input: expected ${[...new Set(kinds)].join(' or ')}`;
+  }
   return undefined;
 }
 
@@ -169,9 +179,12 @@ function unknownKey(key: string, known: readonly string[]): [message: string, hi
   return [`unknown key ${JSON.stringify(key)}`, `known here: ${known.join(', ')}`];
 }
 
-/** Of a union's branches, the complaints of the one that came nearest to fitting. */
+/** What is wrong with a key; of a union's branches, the one that came nearest to fitting. */
 function flatten(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] {
   return issues.flatMap((issue) => {
+    if (issue.code === 'invalid_key') {
+      return issue.issues.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+    }
     if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
     const deepest = (branch: readonly z.core.$ZodIssue[]): number =>
       Math.max(...branch.map((inner) => inner.path.length));
