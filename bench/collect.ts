@@ -13,6 +13,7 @@ import { Streams } from '../collectors/streams.ts';
 import { jsonFileFramer } from '../collectors/tail/json-file.ts';
 import { Tailing } from '../collectors/tail/tailing.ts';
 import { MemoryState, testTelemetry } from '../collectors/testing/fakes.ts';
+import type { Clock } from '../core/clock.ts';
 
 const lines = Number(process.argv[2] ?? 1_000_000);
 const folder = mkdtempSync(join(tmpdir(), 'reflexarc-bench-'));
@@ -89,7 +90,7 @@ async function collect(): Promise<{ cpu: number; rate: number }> {
       jsonFileFramer({
         writer,
         streams: () => streams,
-        runs: new Runs(telemetry.clock, wake),
+        runs: knownRuns(telemetry.clock, wake),
         clock: telemetry.clock,
         maxLine,
       }),
@@ -102,6 +103,12 @@ async function collect(): Promise<{ cpu: number; rate: number }> {
   await checkpoints.stop();
   await tailing.close();
   return { cpu: (used.user + used.system) / lines, rate: lines / (elapsed / 1000) };
+}
+
+function knownRuns(clock: Clock, wake: () => void): Runs {
+  const runs = new Runs(clock, wake);
+  runs.started('2025-01-01T00:00:00Z');
+  return runs;
 }
 
 const CHUNK_SPARE = 64 * 1024;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startUp } from '../test/support/program.ts';
-import { heading, MIB, row, usageOf } from './support.ts';
+import { heading, MIB, row, threadsOf, usageOf } from './support.ts';
 
 /**
  * A backlog of docker json-file lines on disk, until the last is visible in a query: the whole
@@ -123,7 +123,10 @@ try {
     Math.round(rate).toLocaleString('en'),
     `${(rate / parse).toFixed(2)} of read+JSON.parse (${Math.round(parse).toLocaleString('en')}/s)`,
   );
-  row('CPU per line', `${((cpu / visible) * 1e6).toFixed(1)} µs`);
+  const threads = threadsOf(pid)
+    .filter((thread) => thread.cpu > cpu / 50)
+    .map((thread) => `${thread.name} ${((thread.cpu / visible) * 1e6).toFixed(1)}`);
+  row('CPU per line', `${((cpu / visible) * 1e6).toFixed(1)} µs`, threads.join(', '));
   row('peak resident memory', `${Math.round(peak / MIB)} MiB`, 'goal: under 700 MiB');
   await program.end('SIGTERM');
 } finally {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** What the benchmarks share: percentiles, what a process uses, and one way to print a row. */
 
@@ -41,3 +41,16 @@ export function heading(text: string, command: string): void {
 }
 
 export const MIB = 1024 * 1024;
+
+/** Seconds of CPU by thread, most first: where a process' time goes. */
+export function threadsOf(pid: number): { name: string; cpu: number }[] {
+  const sums = new Map<string, number>();
+  for (const task of readdirSync(`/proc/${pid}/task`)) {
+    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
+    const fields = stat.replace(/^.*\) /, '').split(' ');
+    const called = /\((.*)\)/.exec(stat)?.[1] ?? '';
+    const name = task === String(pid) ? 'main' : called;
+    sums.set(name, (sums.get(name) ?? 0) + (Number(fields[11]) + Number(fields[12])) / 100);
+  }
+  return [...sums].map(([name, cpu]) => ({ name, cpu })).sort((a, b) => b.cpu - a.cpu);
+}

@@ -8,7 +8,10 @@ import type { Nanos } from '../time.ts';
 export const TOPICS = ['logs', 'metrics', 'alerts', 'actions', 'dead-letters'] as const;
 export type Topic = (typeof TOPICS)[number];
 
-/** Owned by the publisher until publish settles; must not be changed meanwhile. */
+/**
+ * Handed over: from the call on the bus shares the value with its subscribers, so that it must never
+ * be changed again.
+ */
 export interface Outgoing {
   /** Records of one key keep their order: a container's, a series', an alert's. */
   readonly key: string;

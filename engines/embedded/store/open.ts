@@ -89,6 +89,10 @@ export async function openEmbeddedStore(
   }
 }
 
+/** Memory for appends under way: a delivery of each topic, and what ingest puts together. */
+const SPARES = 4;
+const SPARE_BYTES = 1024 ** 2;
+
 interface Pending {
   resolve(answer: unknown): void;
   reject(error: ReflexarcError): void;
@@ -103,6 +107,7 @@ class EmbeddedStore implements Store {
   readonly #counters: Readonly<Record<Counter, PromCounter>>;
   readonly #seconds: Histogram<'operation'>;
   readonly #pending = new Map<number, Pending>();
+  readonly #spare: ArrayBuffer[] = [];
   #calls = 0;
   #ended: ReflexarcError | undefined;
   #closing: Promise<void> | undefined;
@@ -166,6 +171,8 @@ class EmbeddedStore implements Store {
     } else if ('error' in message) {
       this.#settle(message.call)?.reject(errorOf(message.error));
     } else {
+      const { spare } = message;
+      if (spare !== undefined && this.#spare.length < SPARES) this.#spare.push(spare);
       this.#settle(message.call)?.resolve(message.answer);
     }
   }
@@ -228,7 +235,7 @@ class EmbeddedStore implements Store {
   ): Promise<AppendResult> {
     // The bus shares its bytes with other subscribers: they are copied once and handed over.
     const lengths = values.map(({ length }) => length);
-    const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
+    const bytes = this.#room(lengths.reduce((sum, length) => sum + length, 0));
     let at = 0;
     for (const value of values) {
       bytes.set(value, at);
@@ -238,6 +245,16 @@ class EmbeddedStore implements Store {
     return await this.#call('append', { topic, bytes, lengths, commit, now }, undefined, [
       bytes.buffer,
     ]);
+  }
+
+  /**
+   * Memory for one call. It goes to the store's thread and comes back: new memory for each call
+   * would have to be cleared each time, and makes the collector of garbage run for nothing.
+   */
+  #room(size: number): Uint8Array<ArrayBuffer> {
+    const index = this.#spare.findIndex(({ byteLength }) => byteLength >= size);
+    const [spare] = index === -1 ? [] : this.#spare.splice(index, 1);
+    return new Uint8Array(spare ?? new ArrayBuffer(Math.max(size, SPARE_BYTES)), 0, size);
   }
 
   async *selectLogs(query: LogSelect, signal: AbortSignal): AsyncGenerator<readonly LogRow[]> {

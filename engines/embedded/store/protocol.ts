@@ -35,8 +35,8 @@ export interface Calls {
   append: {
     readonly ask: {
       readonly topic: StoredTopic;
-      /** One after the other. */
-      readonly bytes: Uint8Array;
+      /** One after the other. Its memory goes back with the answer. */
+      readonly bytes: Uint8Array<ArrayBuffer>;
       readonly lengths: readonly number[];
       readonly commit: BusPosition | undefined;
       readonly now: number;
@@ -86,7 +86,7 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly ready: true }
-  | { readonly call: number; readonly answer: unknown }
+  | { readonly call: number; readonly answer: unknown; readonly spare?: ArrayBuffer }
   | { readonly call: number; readonly error: ErrorText }
   | { readonly log: 'info' | 'warn' | 'error'; readonly fields: object; readonly text: string }
   | { readonly counter: Counter; readonly by: number };

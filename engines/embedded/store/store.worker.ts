@@ -88,7 +88,9 @@ async function handle(
     ) => Promise<unknown>;
     const answer = await run(ask, controller.signal, query);
     if (!cursors.has(query)) running.delete(query);
-    say({ call, answer });
+    const spare = method === 'append' ? (ask as Calls['append']['ask']).bytes.buffer : undefined;
+    if (spare === undefined) say({ call, answer });
+    else say({ call, answer, spare }, [spare]);
     if (method === 'close') port.close();
   } catch (error) {
     running.delete(query);
