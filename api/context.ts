@@ -13,6 +13,7 @@ export interface ApiContext {
   readonly bus: BusReader & BusWriter;
   readonly store: StoreReader;
   readonly services: () => readonly Service[];
+  readonly routes?: 'all' | 'health';
   readonly metrics: ApiMetrics;
   readonly runner: Runner;
   readonly pushes: Runner;

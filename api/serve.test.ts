@@ -35,6 +35,16 @@ describe('start', () => {
     expect((await server.get('/healthz')).status).toBe(200);
   });
 
+  it('can have the routes of health alone', async () => {
+    const server = await start({ routes: 'health' });
+    for (const path of ['/healthz', '/readyz', '/metrics']) {
+      expect((await server.get(path)).status).toBe(200);
+    }
+    const refused = await server.get('/loki/api/v1/labels');
+    expect(refused.status).toBe(404);
+    expect(await refused.text()).toMatch(/the rest is where `serve` runs/);
+  });
+
   it('a port in use is named, with what to do', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));

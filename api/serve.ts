@@ -38,6 +38,8 @@ export interface ApiDeps {
   readonly services: () => readonly Service[];
   /** `host:port` instead of the configured one; port 0 takes any that is free. */
   readonly listen?: string;
+  /** `health`: only `/healthz`, `/readyz` and `/metrics`, for a process of other services. */
+  readonly routes?: 'all' | 'health';
 }
 
 /** How long requests under way may take to end when the API stops. */
@@ -208,10 +210,17 @@ export async function build(
       404,
       'not_found',
       `there is no ${request.method} ${path.slice(0, 200)}`,
-      '/openapi.json describes every route',
+      context.routes === 'health'
+        ? 'here are /healthz, /readyz and /metrics; the rest is where `serve` runs'
+        : '/openapi.json describes every route',
     );
   });
 
+  if (context.routes === 'health') {
+    await app.register(async (health) => addHealth(health, context));
+    await app.ready();
+    return app;
+  }
   await addOpenApi(app, tokens);
   await app.register(async (queries) => {
     acceptForms(queries);

@@ -7,6 +7,7 @@ import { formatError } from '../core/errors.ts';
 import { EXIT } from './exit.ts';
 import {
   dirOption,
+  healthOption,
   jsonOption,
   listenOption,
   logLevelOption,
@@ -52,7 +53,7 @@ const runCommand = (name: string, description: string, services: readonly Servic
     .command(name)
     .description(description)
     .addOption(dirOption())
-    .addOption(listenOption())
+    .addOption(services.includes('serve') ? listenOption() : healthOption())
     .addOption(logLevelOption())
     .addOption(jsonOption('log JSON lines, also on a terminal'))
     .action(async (options) => {
@@ -123,6 +124,7 @@ program
   .addOption(logLevelOption().default('warn'))
   .option('--keep', 'stay up afterwards, so that the history can be queried')
   .addOption(jsonOption('one JSON object a step'))
+  .addHelpText('after', '\nWhat else there is: npx reflexarc --help')
   .action(async (options) => {
     const { demo } = await import('./demo/demo.ts');
     finish(await demo(options));

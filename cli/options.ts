@@ -20,6 +20,12 @@ export const listenOption = (): Option =>
     'address of the HTTP API (default: reflexarc.yaml, else 127.0.0.1:4440)',
   ).env('REFLEXARC_LISTEN');
 
+export const healthOption = (): Option =>
+  new Option(
+    '--listen <host:port>',
+    'address of /healthz, /readyz and /metrics (default: none)',
+  ).env('REFLEXARC_LISTEN');
+
 export const logLevelOption = (): Option =>
   new Option('--log-level <level>', 'how much is logged')
     .env('REFLEXARC_LOG_LEVEL')

@@ -37,7 +37,7 @@ export interface Running {
   readonly state: State;
   readonly store: Store;
   readonly services: readonly Service[];
-  /** Undefined when no API is among the services. */
+  /** Undefined when nothing listens. */
   readonly url: string | undefined;
   /** Reads the files again, as SIGHUP does. */
   reload(): Promise<void>;
@@ -98,14 +98,16 @@ export async function run(options: RunOptions): Promise<Running> {
     });
     opened.push({ name: 'store', close: () => store.close() });
 
-    // The API comes first, so that /readyz tells what the start waits for.
-    if (wanted.has('serve')) {
+    // The API comes first, so that /readyz tells what the start waits for. Without it a process
+    // listens where it is told to, for its health and metrics.
+    if (wanted.has('serve') || options.listen !== undefined) {
       const api = await startApi({
         telemetry: telemetryOf('api'),
         config,
         bus,
         store,
         services: () => services,
+        routes: wanted.has('serve') ? 'all' : 'health',
         ...(options.listen === undefined ? {} : { listen: options.listen }),
       });
       url = api.url;
@@ -142,7 +144,7 @@ export async function run(options: RunOptions): Promise<Running> {
         bus,
         state,
         store,
-        externalUrl: url ?? `http://${config.listen}`,
+        externalUrl: (wanted.has('serve') ? url : undefined) ?? `http://${config.listen}`,
       });
       started(alerting);
       reloads.push(() => alerting.reload());

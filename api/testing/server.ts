@@ -26,6 +26,7 @@ export interface TestOptions {
   readonly clock?: Clock;
   /** Real ones instead of those in memory. */
   readonly engines?: Pick<ApiDeps, 'bus' | 'store'>;
+  readonly routes?: 'all' | 'health';
 }
 
 /** The API on a free port over a store and a bus in memory, at 2026-01-01T00:00:00Z. */
@@ -42,6 +43,7 @@ export async function startTestServer(options: TestOptions = {}): Promise<TestSe
     store: options.engines?.store ?? store,
     services: () => options.services ?? [],
     listen: options.listen ?? '127.0.0.1:0',
+    ...(options.routes === undefined ? {} : { routes: options.routes }),
   });
   return {
     url: api.url,
