@@ -89,7 +89,7 @@ export class LogWriter {
     return taken;
   }
 
-  /** The text's bytes to the message's buffer. */
+  /** The text's bytes to the message's buffer; a full one becomes a message. */
   #spill(): void {
     const most = this.#text.length * 3;
     if (this.#buffer !== undefined && this.#used + most > this.#buffer.length) this.#close();
@@ -97,6 +97,8 @@ export class LogWriter {
       this.#buffer ??= Buffer.allocUnsafeSlow(Math.max(MESSAGE_BYTES, most));
       this.#used += this.#buffer.write(this.#text, this.#used);
       this.#text = '';
+      // What follows needs room for a last piece, so that it need not be joined on.
+      if (this.#buffer.length - this.#used < 3 * TEXT_CHARS) this.#close();
     }
   }
 
