@@ -59,12 +59,20 @@ describe('the run that wrote a line', () => {
       '03.5',
       '01.0',
     ],
-    ['unknown', () => undefined, '01.0', undefined],
   ])('%s', (_name, learn, line, expected) => {
     const { runs: one } = runs();
     learn(one);
     const found = one.at(at(line));
     expect(found).toBe(expected === undefined ? undefined : at(expected));
+  });
+
+  it('waits for the first start', async () => {
+    const { runs: one, clock } = runs();
+    expect(one.at(at('01.0'))).toBe('wait');
+    one.started(at('01.05'));
+    expect(one.at(at('01.0'))).toBe(at('01.05'));
+    await clock.advance(5000);
+    expect(clock.pending).toBe(0);
   });
 
   it('waits for a run not known yet, but not for ever', async () => {
@@ -76,7 +84,7 @@ describe('the run that wrote a line', () => {
     await clock.advance(1000);
     expect(woken()).toBe(before + 1);
     expect(one.at(at('04.0'))).toBeUndefined();
-    expect(one.at(at('04.1'))).toBe('wait');
+    expect(one.at(at('04.1'))).toBeUndefined();
     one.started(at('04.05'));
     expect(one.at(at('04.1'))).toBe(at('04.05'));
     expect(clock.pending).toBe(0);

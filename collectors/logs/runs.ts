@@ -30,7 +30,8 @@ export class Runs {
   /** Oldest first; `from`s rise. */
   #runs: Run[] = [];
   #waiting: { cancel(): void } | undefined;
-  #gaveUp = '';
+  /** Nobody told of the next run in time: until somebody does, lines have no start. */
+  #gaveUp = false;
 
   /** `wake`: called when a line that had to wait may be asked for again. */
   constructor(clock: Clock, wake: () => void) {
@@ -77,9 +78,10 @@ export class Runs {
       if (run === undefined || at < run.from) continue;
       const last = index === this.#runs.length - 1;
       if (!last || run.until === undefined || at <= run.until) return run.start;
-      return this.#later(at);
+      return this.#later();
     }
-    return undefined;
+    // Written before the news of the first start came.
+    return this.#runs.length === 0 ? this.#later() : undefined;
   }
 
   /** Whether the run that began at `start`, or the newest one, is known to have ended. */
@@ -91,11 +93,11 @@ export class Runs {
     this.#waiting?.cancel();
   }
 
-  #later(at: string): string | undefined {
-    if (at <= this.#gaveUp) return undefined;
+  #later(): string | undefined {
+    if (this.#gaveUp) return undefined;
     this.#waiting ??= this.#clock.after(PATIENCE, () => {
       this.#waiting = undefined;
-      this.#gaveUp = at;
+      this.#gaveUp = true;
       this.#wake();
     });
     return 'wait';
@@ -119,10 +121,13 @@ export class Runs {
 
   #close(start: string, at: string): void {
     const run = this.#runs.find((one) => one.start === start);
-    if (run !== undefined && (run.until === undefined || run.until < at)) run.until = at;
+    if (run === undefined || (run.until !== undefined && run.until >= at)) return;
+    run.until = at;
+    this.#gaveUp = false;
   }
 
   #changed(): void {
+    this.#gaveUp = false;
     this.#waiting?.cancel();
     this.#waiting = undefined;
     this.#wake();

@@ -15,10 +15,12 @@ function read(lines: readonly string[], maxLine = 1e6) {
   const clock = new ManualClock();
   const writer = new LogWriter('k', 'docker', collectMeasures(new Registry()));
   const streams = new Streams({}, {});
+  const runs = new Runs(clock, () => undefined);
+  runs.started('2025-01-01T00:00:00Z');
   const framer = jsonFileFramer({
     writer,
     streams: () => streams,
-    runs: new Runs(clock, () => undefined),
+    runs,
     clock,
     maxLine,
   });

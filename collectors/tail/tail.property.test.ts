@@ -77,13 +77,13 @@ class Reader {
         }),
       },
       'test',
-      (writer, wake) =>
+      (writer) =>
         format === 'plain'
           ? plainFramer({ writer, streams: () => streams, stamp })
           : jsonFileFramer({
               writer,
               streams: () => streams,
-              runs: new Runs(systemClock, wake),
+              runs: knownRuns(),
               clock: systemClock,
               maxLine: 300,
             }),
@@ -112,6 +112,12 @@ class Reader {
   checkpoint(): Promise<void> {
     return this.#checkpoints.flush();
   }
+}
+
+function knownRuns(): Runs {
+  const runs = new Runs(systemClock, () => undefined);
+  runs.started('2025-01-01T00:00:00Z');
+  return runs;
 }
 
 /** Per source and generation in order; what is not above the highest position seen is a repeat. */

@@ -48,11 +48,7 @@ export class Tailing {
   }
 
   /** `frame` makes the framer that writes to `writer`. `busKey`: the lane's key. */
-  add(
-    spec: TailSpec,
-    busKey: string,
-    frame: (writer: LogWriter, wake: () => void) => Framer,
-  ): Tail {
+  add(spec: TailSpec, busKey: string, frame: (writer: LogWriter) => Framer): Tail {
     const writer = new LogWriter(busKey, spec.kind, this.#measures);
     const wake = (): void => this.#turns.wake(tail);
     const tail: Tail = new Tail(spec, {
@@ -61,7 +57,7 @@ export class Tailing {
       checkpoints: this.#checkpoints,
       lane: this.#output.lane(busKey),
       writer,
-      framer: frame(writer, wake),
+      framer: frame(writer),
       wake,
     });
     this.#tails.set(tail, { folders: [], end: [], real: spec.path });
