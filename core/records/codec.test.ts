@@ -132,6 +132,16 @@ describe('logs', () => {
     expect(records[0]?.id).toBe(decodeLogs(text(line), new StreamCache()).records[0]?.id);
   });
 
+  it('that were cut show it', () => {
+    const cut = { timestamp: TIME, id: 'a', line: 'x', stream };
+    const fields = { 'reflexarc.truncated_bytes': 7 };
+    const shown = { reflexarc_truncated_bytes: '7' };
+    expect(metadataOf({ ...cut, fields })).toEqual(shown);
+    expect(
+      metadataOf({ ...cut, fields: { ...fields, 'reflexarc.metadata': { trace: 't1' } } }),
+    ).toEqual({ trace: 't1', ...shown });
+  });
+
   it('keep structured metadata', () => {
     const fields = { 'reflexarc.metadata': { trace: 't1' } };
     const [record] = decodeLogs(

@@ -4,7 +4,14 @@ import { type Labels, labelsKey } from '../labels.ts';
 import { formatRfc3339, normalizeRfc3339 } from '../time.ts';
 import type { ActionRecord } from './action.ts';
 import type { AlertRecord } from './alert.ts';
-import { FIELD, type LogRecord, type Position, type Resource, type Stream } from './log.ts';
+import {
+  FIELD,
+  type LogRecord,
+  type Position,
+  type Resource,
+  type Stream,
+  TRUNCATED_LABEL,
+} from './log.ts';
 import { isStale, type Origin, type Sample, STALE_MARKER } from './metric.ts';
 
 /**
@@ -327,10 +334,17 @@ export function lineId(source: string, position: Position): string {
     : `${source}.${position[0].toString(36)}.${position[1].toString(36)}`;
 }
 
-/** Structured metadata of a pushed line, if it has any. */
-export function metadataOf(record: LogRecord): Labels | undefined {
-  const metadata = record.fields?.[FIELD.metadata];
-  return isLabels(metadata) ? metadata : undefined;
+/**
+ * What queries show of a record beside its stream's labels: the structured metadata of a pushed
+ * line, and the mark of one that was cut.
+ */
+export function metadataOf({ fields }: LogRecord): Labels | undefined {
+  if (fields === undefined) return undefined;
+  const given = fields[FIELD.metadata];
+  const metadata = isLabels(given) ? given : undefined;
+  const truncated = fields[FIELD.truncated];
+  if (typeof truncated !== 'number') return metadata;
+  return { ...metadata, [TRUNCATED_LABEL]: String(truncated) };
 }
 
 /** The container start that a record came from. */

@@ -85,3 +85,6 @@ export const FIELD = {
   eventKind: 'event.kind',
   eventAction: 'event.action',
 } as const;
+
+/** `FIELD.truncated` as queries show it: LogQL's labels have no dots. */
+export const TRUNCATED_LABEL = 'reflexarc_truncated_bytes';

@@ -115,7 +115,11 @@ export function storeConformance(name: string, make: () => Promise<StorePlace>):
               placed(42, 'from a container', T0 + 1n),
               {
                 ...free('p1', 'pushed', T0 + 2n),
-                fields: { [FIELD.metadata]: { trace_id: 'abc' }, 'event.kind': 'event' },
+                fields: {
+                  [FIELD.metadata]: { trace_id: 'abc' },
+                  [FIELD.truncated]: 7,
+                  'event.kind': 'event',
+                },
               },
             ]),
           ]);
@@ -133,7 +137,7 @@ export function storeConformance(name: string, make: () => Promise<StorePlace>):
               // An empty value is no label.
               labels: { service: 'api', job: 'pushed' },
               id: 'p1',
-              metadata: { trace_id: 'abc' },
+              metadata: { trace_id: 'abc', reflexarc_truncated_bytes: '7' },
             },
           ]);
         }));

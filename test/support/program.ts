@@ -15,24 +15,38 @@ export interface Program {
 
 const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
 
+interface ProgramOptions {
+  /** Instead of `up`. */
+  readonly command?: string;
+  readonly args?: readonly string[];
+  /** Runs as another user; takes root. */
+  readonly uid?: number;
+}
+
 /** `reflexarc up --dir dir` on a free port; resolves when it is ready. */
-export async function startUp(dir: string, env: Record<string, string> = {}): Promise<Program> {
-  const child = spawn(
-    process.execPath,
-    [MAIN, 'up', '--dir', dir, '--listen', '127.0.0.1:0', '--json', '--log-level', 'info'],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } },
-  );
+export async function startUp(
+  dir: string,
+  env: Record<string, string> = {},
+  options: ProgramOptions = {},
+): Promise<Program> {
+  const { command = 'up', args = ['--listen', '127.0.0.1:0', '--log-level', 'info'] } = options;
+  const child = spawn(process.execPath, [MAIN, command, '--dir', dir, '--json', ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env },
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+  });
   let log = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     log += text;
   });
   const exited = once(child, 'exit');
   const url = await until('the program to be up', () => {
-    if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}:\n${log}`);
+    if (child.exitCode !== null) return 'ended';
     const found = /"url":"(http:[^"]+)"[^\n]*"msg":"up on/.exec(log)?.[1];
     if (found === undefined) throw new Error(log);
     return found;
   });
+  if (url === 'ended') throw new Error(`ended with ${child.exitCode}:\n${log}`);
   return {
     url,
     process: child,

@@ -1,4 +1,4 @@
-import { decodeLogs, lineId, StreamCache } from '../../../core/records/codec.ts';
+import { decodeLogs, lineId, metadataOf, StreamCache } from '../../../core/records/codec.ts';
 import { FIELD, type LogRecord, type Position } from '../../../core/records/log.ts';
 import type { Dictionary, Entry } from './dictionary.ts';
 import type { Lane } from './lane.ts';
@@ -129,8 +129,9 @@ export class LogTable implements Table<LogBatch> {
           fields.push(null);
           continue;
         }
-        const { [FIELD.metadata]: given, ...others } = record.fields;
-        metadata.push(given === undefined ? null : JSON.stringify(given));
+        const { [FIELD.metadata]: _, ...others } = record.fields;
+        const shown = metadataOf(record);
+        metadata.push(shown === undefined ? null : JSON.stringify(shown));
         fields.push(isEmpty(others) ? null : JSON.stringify(others));
       }
       counts.push({ stored, repeated: batch.records.length - stored });
