@@ -16,6 +16,8 @@ export interface Context {
   readonly clock: Clock;
   readonly log: Logger;
   readonly lease: Lease;
+  /** When this process began to act, milliseconds since the epoch. */
+  readonly since: number;
   readonly runtimes: ReadonlyMap<string, Runtime>;
   readonly view: View;
   readonly alerts: Alerts;

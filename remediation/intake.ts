@@ -5,7 +5,7 @@ import type { AlertRecord } from '../core/records/alert.ts';
 import { type Case, caseId, type Subject, subjectOf } from './case.ts';
 import type { Context } from './context.ts';
 import type { Remediation } from './playbooks/load.ts';
-import { type Aim, type Ground, resolve } from './target.ts';
+import { type Aim, type Ground, isDown, resolve } from './target.ts';
 
 /** What an alert's news leads to. */
 export interface Taken {
@@ -29,7 +29,7 @@ export async function takeUp(
   let stale = false;
   for (const remediation of remediations) {
     if (!remediation.matches(record.labels)) continue;
-    const name = remediation.target.render(record);
+    const { name, problem } = nameOf(remediation, record);
     const general = nowhereCase(context, remediation, record, name);
     const nowhere = (reason: ActionReason, message: string): Promise<void> =>
       refuse(context, general, reason, message);
@@ -37,6 +37,8 @@ export async function takeUp(
       await nowhere('silenced', `the alert is silenced by ${record.silencedBy.join(', ')}`);
     } else if (record.inhibitedBy.length > 0) {
       await nowhere('inhibited', `the alert is inhibited by ${record.inhibitedBy.join(', ')}`);
+    } else if (problem !== undefined) {
+      await nowhere('no_target', problem);
     } else if (name === '') {
       await nowhere('no_target', `${remediation.target.text} gives nothing for this alert`);
     } else {
@@ -45,7 +47,9 @@ export async function takeUp(
         if (found.kind === 'none') await nowhere(found.reason, found.message);
         else {
           delete general.reason; // so that it is said again should it come to that
-          for (const aim of found.aims) cases.push(...open(context, remediation, record, aim));
+          for (const aim of found.aims) {
+            cases.push(...(await open(context, remediation, record, aim)));
+          }
         }
       } catch (error) {
         stale = true;
@@ -54,6 +58,18 @@ export async function takeUp(
     }
   }
   return { cases, stale };
+}
+
+/** A template may fail on one alert's labels: that is no ground for the others to wait. */
+function nameOf(
+  { target }: Remediation,
+  record: AlertRecord,
+): { readonly name: string; readonly problem?: string } {
+  try {
+    return { name: target.render(record) };
+  } catch (error) {
+    return { name: '', problem: `${target.text} fails for this alert: ${messageOf(error)}` };
+  }
 }
 
 async function aimsOf(
@@ -96,22 +112,23 @@ async function aimsOf(
   return { kind: 'aims', aims };
 }
 
-function open(
+async function open(
   context: Context,
   remediation: Remediation,
   record: AlertRecord,
   aim: Aim,
-): readonly Case[] {
+): Promise<readonly Case[]> {
   const { cases } = context;
   const subject = subjectOf(aim.instance);
-  const start = aim.start ?? aim.instance.startedAt;
+  const start = aim.start ?? startWithin(aim);
   const made = makeCase(context, remediation, record, subject, aim.at, start);
   const again: Case[] = [];
   for (const kin of cases.kin(made)) {
     if (kin.status === 'finished') {
-      // What came before it was verified is settled.
-      if (kin.outcome === 'verified' && kin.expected === start && aim.at <= kin.changedAt)
-        return [];
+      // What came before it was verified is settled. By an engine's clock that is behind ours, so
+      // would be what came soon after: what is down is not settled, whatever the times say.
+      const settled = kin.outcome === 'verified' && kin.expected === start;
+      if (settled && aim.at <= kin.changedAt && !(await isDownNow(context, subject))) return [];
       continue;
     }
     if (kin.action !== undefined && absorb(context, kin, aim, start)) return [kin];
@@ -133,7 +150,7 @@ function open(
   const newer = aim.at > known.changedAt;
   known.evidenceAt = Math.max(known.evidenceAt, aim.at);
   if (known.status !== 'finished') return [known, ...again];
-  if (newer && reopens(known, remediation)) {
+  if (reopens(known, remediation, newer)) {
     known.status = 'open';
     known.decided = false;
     delete known.outcome;
@@ -151,11 +168,26 @@ function open(
   return again;
 }
 
-/** A case that ended without any action may be begun again by what is newer than its end. */
-function reopens(known: Case, remediation: Remediation): boolean {
+/**
+ * A case that ended without any action may be begun again: what the file forbade, when it allows it;
+ * what an alert's end had closed, by what is newer.
+ */
+function reopens(known: Case, remediation: Remediation, newer: boolean): boolean {
   if (known.action !== undefined) return false;
   if (known.outcome === 'skipped') return !remediation.dryRun;
-  return known.reason === 'resolved' || known.reason === 'removed';
+  return known.reason === 'removed' || (newer && known.reason === 'resolved');
+}
+
+/** @throws unavailable, permission, timeout */
+async function isDownNow({ view }: Context, { runtime, id }: Subject): Promise<boolean> {
+  const live = await view.inspect(runtime, id ?? '');
+  return live !== undefined && isDown(live);
+}
+
+/** The run that evidence without a start is about; none where that began after it. */
+function startWithin({ instance, at }: Aim): string | undefined {
+  const { startedAt } = instance;
+  return startedAt !== undefined && Date.parse(startedAt) > at ? undefined : startedAt;
 }
 
 /**

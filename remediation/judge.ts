@@ -6,7 +6,12 @@ import type { Limits } from './playbooks/load.ts';
 export interface Refusal {
   readonly reason: ActionReason;
   readonly message: string;
+  /** Milliseconds after which to look again by itself, though nothing may have been heard. */
+  readonly again?: number;
 }
+
+/** How soon it is looked whether the engine did bring back what it was to. */
+const LOOK_AGAIN = 10_000;
 
 /** A container's label by which its owner keeps remediation away: anything but a yes does. */
 export const OPT_OUT_LABEL = 'reflexarc.remediate';
@@ -57,14 +62,21 @@ export function judge({ live, expected, evidenceAt }: Situation): Refusal | unde
   }
   if (live.state === 'paused') return { reason: 'stopped_by_hand', message: 'someone paused it' };
   const down = live.state !== 'running';
-  if (down && live.stoppedByHand === true) {
-    return { reason: 'stopped_by_hand', message: 'someone stopped it by hand: it stays stopped' };
+  if (live.stoppedByHand === true) {
+    const message = down
+      ? 'someone stopped it by hand: it stays stopped'
+      : 'someone asked it to stop, and it has not ended yet';
+    return { reason: 'stopped_by_hand', message };
   }
   if (live.orchestrator?.type === 'swarm') {
     return { reason: 'engine_acts', message: 'Swarm replaces its tasks itself' };
   }
   if (live.state === 'restarting') {
-    return { reason: 'engine_acts', message: 'the engine is restarting it' };
+    return {
+      reason: 'engine_acts',
+      message: 'the engine is restarting it',
+      again: LOOK_AGAIN,
+    };
   }
   if (down && live.stoppedByHand === 'unknown') {
     return {
@@ -77,13 +89,17 @@ export function judge({ live, expected, evidenceAt }: Situation): Refusal | unde
     return {
       reason: 'engine_acts',
       message: `its restart policy ${live.restartPolicy} brings it back`,
+      again: LOOK_AGAIN,
     };
   }
   return undefined;
 }
 
 /** Whether the engine's restart policy acts on an exit such as the newest. */
-function policyActs({ restartPolicy, exitCode, restarts, restartLimit }: Instance): boolean {
+function policyActs(live: Instance): boolean {
+  const { restartPolicy, exitCode, restarts, restartLimit, startError } = live;
+  // A start that fails ends the engine's own attempts, whatever the policy says.
+  if (startError !== undefined) return false;
   if (restartPolicy === 'on-failure') {
     if (exitCode === 0) return false;
     return restartLimit === undefined || restartLimit === 0 || restarts < restartLimit;

@@ -1,6 +1,7 @@
 import type { Instance } from '../core/contracts/runtime.ts';
 import { messageOf } from '../core/errors.ts';
 import type { ActionReason } from '../core/records/action.ts';
+import { formatMillis } from '../core/time.ts';
 import { type Acted, act, resume, STALE_RETRY } from './act.ts';
 import { type Case, serviceKey } from './case.ts';
 import type { Context } from './context.ts';
@@ -63,6 +64,9 @@ export async function climb(context: Context, one: Case): Promise<void> {
   }
 }
 
+/** Older than this when we began, an alert tells what was, and not what is. */
+const FRESH = 10_000;
+
 /** For a step that was begun, and is no longer in the file. */
 const FALLBACK: RestartStep = { kind: 'restart', verify: { within: 60_000, healthyFor: 10_000 } };
 
@@ -76,7 +80,10 @@ async function decide(context: Context, one: Case, remediation: Remediation): Pr
   const tracked = alerts.get(one.alert.fingerprint)?.record;
   const onTheWay = one.action !== undefined;
   const firing = tracked?.state === 'firing';
-  if (!firing && (!onTheWay || one.status === 'waiting')) {
+  // An alert also ends because its window moved on, while what waits for its turn, or for the
+  // engine, is down still.
+  const waits = one.status === 'waiting' || one.reason === 'engine_acts';
+  if (!firing && !onTheWay && !waits) {
     return finish(context, one, 'resolved', 'the alert ended');
   }
   const step = remediation.steps[one.step];
@@ -128,6 +135,12 @@ async function decide(context: Context, one: Case, remediation: Remediation): Pr
   }
   if (refusal !== undefined || live === undefined) {
     return refuse(context, one, refusal ?? { reason: 'changed', message: 'it is gone' });
+  }
+  if (firing && !onTheWay && !isDown(live) && tracked.timestamp < context.since - FRESH) {
+    return wait(context, one, {
+      reason: 'stale_view',
+      message: `nothing was heard of the alert since ${formatMillis(tracked.timestamp)}, and its target runs: it waits for news`,
+    });
   }
 
   // From here to the reservation nothing is awaited: two cases cannot both pass.
@@ -289,6 +302,10 @@ function exhaust(context: Context, one: Case): Promise<void> {
 async function refuse(context: Context, one: Case, refusal: Refusal): Promise<void> {
   const { reason, message } = refusal;
   const said = one.status === 'refused' && one.reason === reason;
+  // The engine did bring it back, as was said.
+  if (one.status === 'refused' && one.reason === 'engine_acts' && reason === 'changed') {
+    return finish(context, one, reason, message);
+  }
   const step = context.remediation(one.remediation)?.steps[one.step];
   if (!said) {
     context.reports.report(one, 'refused', message, {
@@ -303,7 +320,8 @@ async function refuse(context: Context, one: Case, refusal: Refusal): Promise<vo
   free(context, one);
   one.status = 'refused';
   one.reason = reason;
-  delete one.until;
+  if (refusal.again === undefined) delete one.until;
+  else one.until = context.clock.now() + refusal.again;
   if (!said) await context.cases.save(one);
 }
 

@@ -274,9 +274,9 @@ describe('people, the file and the engine come first', () => {
     const harness = make();
     await crashed(harness);
     await harness.clock.advance(20_000);
-    harness.runtime.crash('web');
     const on = [harness.runtime.get('web')];
     await harness.fire({ on, cause: 'evidence' });
+    expect(harness.phases.at(-1)).toBe('waiting:cooldown');
     await harness.fire({ on, state: 'resolved' });
     expect(harness.phases.at(-1)).toBe('closed:resolved');
     await harness.clock.advance(3_600_000);

@@ -67,6 +67,7 @@ export class Session {
       clock: deps.telemetry.clock,
       log: deps.telemetry.log,
       lease: deps.lease,
+      since: deps.telemetry.clock.now(),
       runtimes: deps.runtimes,
       view: deps.view,
       alerts,
@@ -125,7 +126,7 @@ export class Session {
       }
     }
     for (const one of cases.all()) {
-      if (one.status !== 'finished' && one.status !== 'refused') this.#kick(one);
+      if (one.status !== 'refused' || one.until !== undefined) this.#kick(one);
     }
     for (const fingerprint of alerts.firing()) this.#consider(fingerprint);
   }
@@ -234,7 +235,7 @@ export class Session {
       return;
     }
     const { until } = one;
-    if (one.status === 'waiting' && until !== undefined) {
+    if ((one.status === 'waiting' || one.status === 'refused') && until !== undefined) {
       this.#later(one.id, Math.min(until - this.#context.clock.now(), DAY), () => this.#kick(one));
     }
     if (one.status === 'finished') this.#onFinished(one);
@@ -263,7 +264,7 @@ export class Session {
       const isMine = id === undefined || id === one.subject.id;
       const wakes =
         one.status === 'refused'
-          ? one.reason === 'keep_up'
+          ? one.reason === 'keep_up' || (one.reason === 'engine_acts' && isMine)
           : one.status === 'waiting'
             ? one.reason === 'stale_view' && isMine
             : isMine;

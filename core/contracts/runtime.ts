@@ -36,6 +36,11 @@ export interface Instance {
   readonly restarts: number;
   /** Whether the engine restarts it by itself when it exits (with a failure). */
   readonly restartPolicy: 'no' | 'on-failure' | 'always' | 'unless-stopped';
+  /**
+   * Why its newest start failed, in the engine's words. The engine does not try again by itself,
+   * whatever the policy says. Absent: it did not.
+   */
+  readonly startError?: string;
   /** For `on-failure`; 0: without end. */
   readonly restartLimit?: number;
   /**

@@ -87,6 +87,7 @@ export type Inspected = Pick<ContainerInspectInfo, 'Id' | 'Name' | 'Image' | 'Re
     Status: string;
     OOMKilled?: boolean;
     ExitCode?: number;
+    Error?: string;
     Pid?: number;
     StartedAt?: string;
     FinishedAt?: string;
@@ -129,6 +130,9 @@ export function describe(
       ...((ended || state === 'restarting') &&
         finishedAt !== undefined &&
         State.ExitCode !== undefined && { exitCode: State.ExitCode }),
+      // Only what exited was running once: its last start is one that the engine tried by itself, or
+      // for us.
+      ...(ended && State.Error !== undefined && State.Error !== '' && { startError: State.Error }),
       oomKilled: State.OOMKilled === true,
       restarts: inspected.RestartCount ?? 0,
       restartPolicy: policyOf(policy?.Name),

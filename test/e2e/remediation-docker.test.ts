@@ -170,15 +170,16 @@ describeDocker('remediation on Docker', () => {
         await containers.docker.getContainer(id).remove({ force: true });
       },
       {},
-      'refused:no_target',
+      // Whether the view knows it yet or the last look finds it.
+      'refused:no_target|refused:changed',
     ],
   ])('leaves alone what %s', async (what, prepare, options, phase) => {
     const id = await containers.run(what.replaceAll(' ', '-'), 'exec sleep 600', options);
     const before = await inspect(id);
     await prepare(id);
     await fire(before);
-    await last(phase);
-    expect(phases()).toEqual([phase]);
+    await until(phase, () => phase.split('|').includes(phases().at(-1) ?? ''));
+    expect(phases()).toHaveLength(1);
   });
 
   it("leaves alone what Docker's own policy brings back", async () => {

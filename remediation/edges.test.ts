@@ -1,0 +1,213 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { ReflexarcError } from '../core/errors.ts';
+import { Harness, RESTART } from './testing/harness.ts';
+
+const open: Harness[] = [];
+function make(file: string | null = RESTART): Harness {
+  const harness = new Harness(file);
+  open.push(harness);
+  return harness;
+}
+afterEach(async () => {
+  for (const harness of open.splice(0)) await harness.end();
+});
+
+/** Healed once, verified, and crashed again under the cooldown. */
+async function crashedAgain(harness: Harness): Promise<void> {
+  harness.runtime.add('web');
+  await harness.start();
+  harness.runtime.crash('web');
+  await harness.fire({ on: [harness.runtime.get('web')] });
+  await harness.clock.advance(20_000);
+  harness.runtime.crash('web');
+  await harness.fire({ on: [harness.runtime.get('web')], cause: 'evidence' });
+  expect(harness.phases.at(-1)).toBe('waiting:cooldown');
+}
+
+describe('an alert that ends because its window moved on', () => {
+  it('does not leave down what waits for its cooldown', async () => {
+    const harness = make();
+    await crashedAgain(harness);
+    await harness.clock.advance(60_000);
+    await harness.fire({ on: [harness.runtime.get('web')], state: 'resolved' });
+    await harness.clock.advance(300_000);
+    expect(harness.runtime.calls).toHaveLength(2);
+    expect(harness.phases.at(-1)).toBe('verified');
+  });
+
+  it('ends the wait of what runs', async () => {
+    const harness = make();
+    await crashedAgain(harness);
+    const on = [harness.runtime.get('web')];
+    harness.runtime.startByHand('web');
+    await harness.fire({ on, state: 'resolved' });
+    expect(harness.phases.at(-1)).toBe('closed:resolved');
+    await harness.clock.advance(3_600_000);
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+});
+
+describe('evidence that names no start', () => {
+  it('speaks of no run that began after it', async () => {
+    const harness = make();
+    harness.runtime.add('web');
+    await harness.start();
+    await harness.clock.advance(1000);
+    const { origin: _, ...evidence } = harness.evidence(harness.runtime.get('web'));
+    harness.runtime.crash('web');
+    await harness.clock.advance(1000);
+    harness.runtime.startByHand('web');
+    await harness.clock.advance(1000);
+    await harness.fire({ labels: { service: 'web' }, evidence: [evidence] });
+    expect(harness.phases).toEqual(['refused:changed']);
+    expect(harness.runtime.calls).toEqual([]);
+  });
+});
+
+describe('someone who is stopping it', () => {
+  it('is left to it, though it still runs', async () => {
+    const harness = make();
+    harness.runtime.add('web', { health: 'unhealthy', stoppedByHand: true });
+    await harness.start();
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')] });
+    expect(harness.phases).toEqual(['refused:stopped_by_hand']);
+    expect(harness.runtime.calls).toEqual([]);
+  });
+});
+
+describe('a change of the file in the middle', () => {
+  it('acts on what fires when dry_run is taken away', async () => {
+    const harness = make(`${RESTART}    dry_run: true\n`);
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    expect(harness.phases).toEqual(['decided', 'skipped:dry_run']);
+    await harness.clock.advance(1000);
+    harness.write(RESTART);
+    await harness.service?.reload();
+    await harness.settle();
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+
+  it('acts on what fires when a remediation comes back', async () => {
+    const harness = make();
+    await crashedAgain(harness);
+    harness.write('remediations: []');
+    await harness.service?.reload();
+    await harness.settle();
+    expect(harness.phases.at(-1)).toBe('closed:removed');
+    harness.write(RESTART);
+    await harness.service?.reload();
+    await harness.clock.advance(300_000);
+    expect(harness.runtime.calls).toHaveLength(2);
+  });
+
+  it('begins no second step in a dry run', async () => {
+    const harness = make(RESTART.replace('steps:', 'steps:\n      - restart: {}'));
+    harness.runtime.add('web', { health: 'unhealthy' });
+    harness.runtime.onStart = (id) => harness.runtime.health(id, 'unhealthy');
+    await harness.start();
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')] });
+    expect(harness.runtime.calls).toHaveLength(1);
+    harness.write(`${RESTART.replace('steps:', 'steps:\n      - restart: {}')}    dry_run: true\n`);
+    await harness.service?.reload();
+    await harness.clock.advance(120_000);
+    expect(harness.runtime.calls).toHaveLength(1);
+    expect(harness.phases).toContain('skipped:dry_run');
+  });
+});
+
+describe('a template that fails', () => {
+  it('is refused in words, and holds up no other remediation', async () => {
+    const broken = RESTART.replace('name: heal', 'name: broken').replace(
+      '{{ $labels.service }}',
+      '{{ humanize $labels.service }}',
+    );
+    const harness = make(
+      `${broken}${RESTART.replace('remediations:\n', '').trimStart().replace(/^/, '  ')}`,
+    );
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    await harness.clock.advance(30_000);
+    expect(harness.phases).toEqual(['refused:no_target', 'decided', 'started', 'done', 'verified']);
+  });
+});
+
+describe('after hours away', () => {
+  it('does not restart on old news what looks well', async () => {
+    const harness = make();
+    harness.runtime.add('web', { health: 'unhealthy' });
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')] });
+    harness.runtime.health('web', 'healthy');
+    await harness.clock.advance(4 * 3_600_000);
+    await harness.start();
+    await harness.settle();
+    expect(harness.runtime.calls).toEqual([]);
+    expect(harness.phases).toEqual(['waiting:stale_view']);
+    // It is so still: alerting has looked since.
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')], cause: 'evidence' });
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+
+  it('starts what is down still', async () => {
+    const harness = make();
+    harness.runtime.add('web');
+    harness.runtime.crash('web');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    await harness.clock.advance(4 * 3_600_000);
+    await harness.start();
+    await harness.settle();
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+
+  it('closes it when alerting says that it is over', async () => {
+    const harness = make();
+    harness.runtime.add('web', { health: 'unhealthy' });
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')] });
+    const on = [harness.runtime.get('web')];
+    harness.runtime.health('web', 'healthy');
+    await harness.clock.advance(4 * 3_600_000);
+    await harness.start();
+    await harness.fire({ name: 'Sick', on, state: 'resolved' });
+    expect(harness.phases.at(-1)).toBe('closed:resolved');
+    expect(harness.runtime.calls).toEqual([]);
+  });
+});
+
+describe('an engine whose clock is behind ours', () => {
+  it('does not take a crash after the verification for one before it', async () => {
+    const harness = make(RESTART.replace('cooldown: 5m', 'cooldown: 0s'));
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    await harness.clock.advance(10_000);
+    expect(harness.phases.at(-1)).toBe('verified');
+    const at = new Date(harness.clock.now() - 2000).toISOString();
+    await harness.clock.advance(500);
+    harness.runtime.crash('web');
+    const on = harness.runtime.get('web');
+    await harness.fire({
+      evidence: [harness.evidence(on, { timestamp: at })],
+      labels: { service: 'web' },
+      cause: 'evidence',
+    });
+    expect(harness.runtime.calls).toHaveLength(2);
+  });
+});
+
+describe('a call that the engine refuses', () => {
+  it('is not tried again at once', async () => {
+    const harness = make();
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    harness.runtime.failNext = new ReflexarcError('conflict', 'a port is taken');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    await harness.clock.advance(60_000);
+    expect(harness.phases).toEqual(['decided', 'started', 'failed', 'exhausted']);
+  });
+});
