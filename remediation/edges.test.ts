@@ -199,6 +199,60 @@ describe('an engine whose clock is behind ours', () => {
   });
 });
 
+describe('an engine that restarts by itself', () => {
+  it('is said once for each crash, and nothing more when it does', async () => {
+    const harness = make();
+    harness.runtime.add('web', { restartPolicy: 'always' });
+    await harness.start();
+    for (let crash = 0; crash < 20; crash++) {
+      harness.runtime.crash('web');
+      await harness.fire({ on: [harness.runtime.get('web')], cause: 'evidence' });
+      harness.runtime.change('web', { state: 'restarting' });
+      await harness.clock.advance(55_000);
+      harness.runtime.startByHand('web');
+      await harness.clock.advance(5000);
+    }
+    expect(harness.phases).toEqual(Array(20).fill('refused:engine_acts'));
+    expect(harness.runtime.calls).toEqual([]);
+  });
+
+  it('and gives up: it is started then, also where nothing more is heard', async () => {
+    const harness = make();
+    harness.runtime.add('web', { restartPolicy: 'always' });
+    await harness.start();
+    harness.runtime.crash('web');
+    const on = [harness.runtime.get('web')];
+    await harness.fire({ on });
+    expect(harness.phases).toEqual(['refused:engine_acts']);
+    await harness.fire({ on, state: 'resolved' });
+    await harness.stop();
+    await harness.start();
+    harness.runtime.change('web', { startError: 'a port is taken' });
+    await harness.clock.advance(25_000);
+    expect(harness.phases).toEqual([
+      'refused:engine_acts',
+      'decided',
+      'started',
+      'done',
+      'verified',
+    ]);
+  });
+
+  it('is not looked after any more when somebody stopped it', async () => {
+    const harness = make();
+    harness.runtime.add('web', { restartPolicy: 'always' });
+    await harness.start();
+    harness.runtime.crash('web');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    harness.runtime.change('web', { stoppedByHand: true });
+    await harness.clock.advance(60_000);
+    expect(harness.phases).toEqual(['refused:engine_acts', 'refused:stopped_by_hand']);
+    const { pending } = harness.clock;
+    await harness.clock.advance(60_000);
+    expect(harness.clock.pending).toBe(pending);
+  });
+});
+
 describe('a call that the engine refuses', () => {
   it('is not tried again at once', async () => {
     const harness = make();

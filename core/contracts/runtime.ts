@@ -156,7 +156,8 @@ export interface WatchOptions {
  * comment says so. Calls for different instances may overlap. The signal gives up waiting: whether
  * the engine still does it is unknown.
  *
- * @throws not_found, conflict (its state forbids it), unavailable, permission, timeout
+ * @throws not_found, conflict (its state forbids it, or the engine tried and failed), unavailable,
+ * permission, timeout
  */
 export interface RuntimeWriter {
   /** Starts what is not running; a running one is left as it is, so that it may be repeated. */

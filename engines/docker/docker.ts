@@ -9,7 +9,7 @@ import type {
   RuntimeNews,
   WatchOptions,
 } from '../../core/contracts/runtime.ts';
-import { isReflexarcError } from '../../core/errors.ts';
+import { isReflexarcError, messageOf, ReflexarcError } from '../../core/errors.ts';
 import type { Telemetry } from '../../core/service.ts';
 import type { Nanos } from '../../core/time.ts';
 import { Catalog } from './catalog.ts';
@@ -195,14 +195,22 @@ class DockerRuntime implements Runtime {
     try {
       await this.#client.separately(`${kind} ${id.slice(0, 12)}`, ask, { timeout, signal });
     } catch (error) {
-      const cause = isReflexarcError(error)
-        ? (error.cause as { statusCode?: number } | undefined)
-        : undefined;
-      // An answer means that nothing was done; without one it may yet be.
-      if (cause?.statusCode !== undefined) end();
+      const { statusCode } = (isReflexarcError(error) ? (error.cause ?? {}) : {}) as {
+        statusCode?: number;
+      };
+      // A refusal means that nothing was done. Without an answer it may yet be; and what the engine
+      // failed at may have been half done, as a restart that stopped it and could not start it: its
+      // events may come behind the answer.
+      const refused = statusCode !== undefined && statusCode < 500;
+      if (refused) end();
       else this.#telemetry.clock.after(EVENTS_WITHIN, end);
       // It is what was asked for already.
-      if (cause?.statusCode === 304) return;
+      if (statusCode === 304) return;
+      // The engine itself answers that it failed: nothing is under way any more. (A proxy in front
+      // of it answers 502 to 504 where it does not know.)
+      if (statusCode === 500) {
+        throw new ReflexarcError('conflict', messageOf(error), { cause: error });
+      }
       throw error;
     }
     // Usually its last event has ended it before.

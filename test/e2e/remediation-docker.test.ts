@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -16,7 +16,7 @@ import { MemoryState } from '../../core/testing/memory-state.ts';
 import { formatRfc3339 } from '../../core/time.ts';
 import { openDocker } from '../../engines/docker/docker.ts';
 import { startRemediation } from '../../remediation/remediate.ts';
-import { Containers, describeDocker } from '../support/docker.ts';
+import { Containers, describeDocker, type RunOptions } from '../support/docker.ts';
 import { until } from '../support/wait.ts';
 
 /** Remediation alone on the real Docker Engine: what it does, and above all what it leaves alone. */
@@ -26,6 +26,7 @@ describeDocker('remediation on Docker', () => {
   let bus: MemoryBus;
   let docker: Runtime;
   let remediation: Service;
+  const folders: string[] = [];
   let alerts = 0;
 
   beforeEach(async () => {
@@ -56,7 +57,10 @@ describeDocker('remediation on Docker', () => {
     await docker.close();
     await rm(dir, { recursive: true, force: true });
   });
-  afterAll(() => containers.remove());
+  afterAll(async () => {
+    await containers.remove();
+    for (const folder of folders) await rm(folder, { recursive: true, force: true });
+  });
 
   const inspect = async (id: string): Promise<Instance> => {
     const found = await docker.inspect(id);
@@ -180,6 +184,55 @@ describeDocker('remediation on Docker', () => {
     await fire(before);
     await until(phase, () => phase.split('|').includes(phases().at(-1) ?? ''));
     expect(phases()).toHaveLength(1);
+  });
+
+  /** What a container has mounted; without it, it can be stopped and not started. */
+  const withFolder = async (policy: string): Promise<{ folder: string; options: RunOptions }> => {
+    const folder = await mkdtemp(join(tmpdir(), 'reflexarc-mounted-'));
+    folders.push(folder);
+    return {
+      folder,
+      options: {
+        HostConfig: {
+          NetworkMode: 'none',
+          RestartPolicy: { Name: policy },
+          Mounts: [{ Type: 'bind', Source: folder, Target: '/mounted' }],
+        } as RunOptions['HostConfig'],
+      },
+    };
+  };
+
+  it('says that a restart failed whose start the engine refuses, and that nobody else did it', async () => {
+    const { folder, options } = await withFolder('always');
+    const id = await containers.run(
+      'unstartable',
+      'trap "exit 0" TERM; while :; do sleep 0.1; done',
+      options,
+    );
+    const before = await inspect(id);
+    await rm(folder, { recursive: true });
+    await fire(before);
+    await until('the end', () => phases().includes('exhausted'));
+    expect(phases()).toEqual(['decided', 'started', 'failed', 'exhausted']);
+    expect(await inspect(id)).toMatchObject({ state: 'exited', stoppedByHand: false });
+  });
+
+  it('starts what the engine was to bring back, and could not', async () => {
+    const { folder, options } = await withFolder('always');
+    const id = await containers.run(
+      'given-up',
+      'test -e /mounted/well && exec sleep 600; while [ ! -e /die ]; do sleep 0.1; done; exit 3',
+      options,
+    );
+    const before = await inspect(id);
+    await rm(folder, { recursive: true });
+    await containers.exec(id, 'touch', '/die');
+    await until('the engine to give up', async () => (await inspect(id)).startError !== undefined);
+    await mkdir(folder);
+    await writeFile(join(folder, 'well'), '');
+    await fire(before);
+    await last('verified');
+    expect(phases()).toEqual(['decided', 'started', 'done', 'verified']);
   });
 
   it("leaves alone what Docker's own policy brings back", async () => {
