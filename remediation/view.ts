@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { Counter, Gauge } from 'prom-client';
 import type { Clock } from '../core/clock.ts';
 import type { Instance, Runtime, RuntimeNews } from '../core/contracts/runtime.ts';
-import { messageOf, ReflexarcError } from '../core/errors.ts';
+import { formatError, messageOf, ReflexarcError } from '../core/errors.ts';
 import type { Telemetry } from '../core/service.ts';
 import { normalizeRfc3339 } from '../core/time.ts';
 
@@ -22,6 +22,8 @@ export class View {
   readonly #runtimes: ReadonlyMap<string, Runtime>;
   readonly #instances = new Map<string, Map<string, Instance>>();
   readonly #listeners = new Set<NewsListener>();
+  /** Runtimes out of sight, which was said. */
+  readonly #lost = new Set<string>();
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #synced: Gauge<'runtime'>;
@@ -132,7 +134,13 @@ export class View {
       this.#problems.inc({ runtime: runtime.name });
       this.#synced.set({ runtime: runtime.name }, 0);
       this.#instances.delete(runtime.name);
-      this.#log.warn({ err: error, runtime: runtime.name }, 'lost sight of a runtime');
+      // Once, and not at every try.
+      if (this.#lost.has(runtime.name)) return;
+      this.#lost.add(runtime.name);
+      this.#log.warn(
+        { err: error, runtime: runtime.name },
+        `lost sight of a runtime; nothing is acted upon meanwhile: ${formatError(error)}`,
+      );
     };
     this.#synced.set({ runtime: runtime.name }, 0);
     while (!signal.aborted) {
@@ -154,6 +162,7 @@ export class View {
       const list = new Map(news.instances.map((one) => [one.id, normalize(one)]));
       this.#instances.set(runtime, list);
       this.#synced.set({ runtime }, 1);
+      if (this.#lost.delete(runtime)) this.#log.info({ runtime }, 'sees the runtime again');
       this.#tell({ runtime });
       return;
     }

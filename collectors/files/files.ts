@@ -1,5 +1,5 @@
-import { promises as fs } from 'node:fs';
-import { basename, extname, resolve } from 'node:path';
+import { constants, promises as fs } from 'node:fs';
+import { basename, dirname, extname, resolve } from 'node:path';
 import type { FileConfig, ReflexarcConfig } from '../../core/config/reflexarc.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { Telemetry } from '../../core/service.ts';
@@ -92,6 +92,7 @@ export class Files {
       try {
         const exclude = config.exclude.map((pattern) => resolve(pattern));
         const patterns = config.paths.map((pattern) => resolve(pattern));
+        for (const pattern of patterns) await this.#requireAccess(pattern);
         for await (const path of fs.glob(patterns, { exclude })) {
           if (found.has(path)) continue;
           found.add(path);
@@ -108,6 +109,21 @@ export class Files {
       if (found.has(path)) entry.missingSince = undefined;
       else entry.missingSince ??= now;
       if (now - (entry.missingSince ?? now) > FORGET) await this.#forget(path, entry);
+    }
+  }
+
+  /** `glob` finds nothing in a folder that it may not read, and says nothing. */
+  async #requireAccess(pattern: string): Promise<void> {
+    const folder = fixedFolder(pattern);
+    const mode = folder === dirname(pattern) && !MAGIC.test(pattern) ? SEARCH : SEARCH | READ;
+    try {
+      await fs.access(folder, mode);
+      if (this.#said.delete(pattern)) {
+        this.#telemetry.log.info({ path: pattern }, 'the folder of log files can be read again');
+      }
+    } catch (error) {
+      // Not there (yet) is fine.
+      if (isRefusal(error)) this.#say(pattern, error, `cannot look up files in ${folder}`);
     }
   }
 
@@ -174,6 +190,29 @@ export class Files {
     this.#measures.readErrors.inc({ kind: 'file', code });
     if (this.#said.has(about)) return;
     this.#said.add(about);
-    this.#telemetry.log.error({ err: error, path: about, reason: messageOf(error) }, message);
+    this.#telemetry.log.error(
+      {
+        err: error,
+        path: about,
+        reason: messageOf(error),
+        ...(isRefusal(error)
+          ? { hint: 'let this user read the folder and enter it; it is tried again' }
+          : {}),
+      },
+      message,
+    );
   }
 }
+
+const { R_OK: READ, X_OK: SEARCH } = constants;
+const MAGIC = /[*?[\]{}()!]/;
+
+/** The folder that a pattern begins with. */
+function fixedFolder(pattern: string): string {
+  const magic = pattern.search(MAGIC);
+  const fixed = magic === -1 ? pattern : pattern.slice(0, magic);
+  return fixed.slice(0, Math.max(1, fixed.lastIndexOf('/')));
+}
+
+const isRefusal = (error: unknown): boolean =>
+  ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');

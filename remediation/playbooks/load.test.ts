@@ -16,7 +16,7 @@ function load(text: string) {
   const loaded = loadRemediations(dir);
   const problems = loaded.problems.map((problem) => ({
     code: problem.code,
-    text: formatError(problem).replace(`${dir}/remediations.yaml:`, ''),
+    text: formatError(problem).replace('remediations.yaml:', ''),
   }));
   return { ...loaded, problems };
 }

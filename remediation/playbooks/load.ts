@@ -66,10 +66,10 @@ export interface LoadedRemediations {
 
 /** `remediations.yaml` of a folder. Never throws. */
 export function loadRemediations(dir: string): LoadedRemediations {
-  const file = join(dir, REMEDIATIONS_FILE);
+  const file = REMEDIATIONS_FILE;
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readFileSync(join(dir, file), 'utf8');
   } catch (cause) {
     const absent = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     const problem = new ReflexarcError('permission', `cannot be read: ${messageOf(cause)}`, {
