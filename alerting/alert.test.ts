@@ -144,9 +144,13 @@ async function setUp(files: Record<string, string>) {
   let position = 0;
   const log = async (
     line: string,
-    { container = 'c1', labels = {} }: { container?: string; labels?: Labels } = {},
+    {
+      container = 'c1',
+      labels = {},
+      ago = 0,
+    }: { container?: string; labels?: Labels; ago?: number } = {},
   ): Promise<number> => {
-    const now = Date.now();
+    const now = Date.now() - ago;
     await engine.bus.publish('logs', [
       {
         key: container,
@@ -293,6 +297,67 @@ describe('a rule on log lines', () => {
     const [first, second] = arc.alerts;
     expect((second?.timestamp ?? 0) - (first?.timestamp ?? 0)).toBeLessThan(1000);
     expect(new Set(arc.alerts.map(({ id }) => id)).size).toBe(arc.alerts.length);
+  });
+
+  it('names every container, however late its line comes', async () => {
+    const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
+    await arc.start();
+    await arc.log('refused 1');
+    await waitFor(() => arc.alerts.length === 1);
+    // Other tails are behind: the newest line stays the newest.
+    await arc.log('refused 2', { container: 'c2', ago: 2000 });
+    await waitFor(() => arc.alerts.length === 2);
+    await arc.log('refused 3', { container: 'c3', ago: 3000 });
+    await waitFor(() => arc.alerts.length === 3);
+    expect(arc.alerts[2]?.evidence.map(({ origin }) => origin?.id)).toEqual(['c1', 'c2', 'c3']);
+    expect(new Set(arc.alerts.map(({ id }) => id)).size).toBe(3);
+  });
+
+  it('names every container, however many there are, and however much one of them says', async () => {
+    const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
+    await arc.start();
+    const all = Array.from({ length: 25 }, (_, n) => `c${n}`);
+    const of = (container: string) => ({ container, labels: { container } });
+    await Promise.all(all.map((name) => arc.log('refused', { ...of(name), ago: 1000 })));
+    for (let n = 0; n < 20; n++) await arc.log('refused again', of('c0'));
+    await waitFor(() => {
+      const named = arc.alerts.flatMap(({ evidence }) => evidence.map(({ origin }) => origin?.id));
+      return new Set(named).size === all.length;
+    });
+    expect(new Set(arc.alerts.map(({ id }) => id)).size).toBe(arc.alerts.length);
+  });
+
+  it('tells what passed while nobody evaluated, about what fired before', async () => {
+    const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
+    const first = await arc.start();
+    await arc.log('refused');
+    await waitFor(() => arc.alerts.length === 1);
+    await first.stop();
+    await arc.log('refused', { container: 'c2' });
+    await arc.start();
+    await waitFor(() => arc.alerts.length === 2);
+    expect(arc.alerts[1]).toMatchObject({ cause: 'evidence', state: 'firing' });
+    expect(arc.alerts[1]?.evidence.map(({ origin }) => origin?.id)).toContain('c2');
+  });
+
+  it('does not take its own start for the absence of lines', async () => {
+    const arc = await setUp({
+      'rules/web.yaml': `
+groups:
+  - name: web
+    type: logql
+    interval: 1h
+    rules:
+      - alert: Quiet
+        expr: absent_over_time({service="db"} [1h])
+      - alert: Refused
+        expr: count_over_time({service="web"} |= "refused" [1h]) > 0
+`,
+    });
+    await arc.log('refused');
+    await arc.start();
+    await waitFor(() => arc.alerts.length > 0);
+    expect(arc.alerts.map(({ labels }) => labels['alertname'])).toEqual(['Refused']);
   });
 
   it('holds through a restart: nothing is told twice, nothing is forgotten', async () => {

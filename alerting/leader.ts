@@ -82,7 +82,7 @@ export class Leader {
   async #end(rule: RuleSource, alerts: Alerts): Promise<void> {
     const now = this.#deps.telemetry.clock.now();
     const { transitions } = resolveAll(alerts, now);
-    const nothing = { evidence: [], newest: 0n };
+    const nothing = { evidence: [], newest: 0n, more: false };
     await this.#commit({
       rule,
       transitions: transitions.map((alert) => ({

@@ -149,9 +149,13 @@ export class AlertRunner {
     for (const track of this.#tracks.values()) track.news.stop();
   }
 
-  /** Something may have passed while nobody looked. */
+  /** Something may have passed while nobody looked: what begins an alert, or is news about one. */
   lookEarly(): void {
-    if (this.rule.for === 0) this.#early.call(0);
+    const { logs, samples } = this.rule.query.causes;
+    // Nothing that passes begins an alert on absence: that is for the ticks.
+    const begins = logs.length > 0 || samples.length > 0;
+    if (this.rule.for === 0 && begins) this.#early.call(0);
+    for (const { news } of this.#tracks.values()) news.call(0);
   }
 
   /** Records that have just passed: may begin an alert, and are news about those that fire. */
@@ -227,7 +231,7 @@ export class AlertRunner {
       await this.#deps.commit({
         rule: this.rule,
         transitions: transitions.map((alert) => {
-          const evidence = gatherEvidence(window, this.rule.query, alert.metric, at);
+          const evidence = gatherEvidence(window, this.rule.query, alert.metric, at, NOBODY);
           gathered.set(alert.fingerprint, evidence);
           return { alert, record: recordOf(this.rule, alert, 'transition', evidence, now) };
         }),
@@ -249,6 +253,10 @@ export class AlertRunner {
       }
     }
     this.#alerts = alerts;
+    // What passed while this was decided and written is no evidence yet, and nobody else tells it.
+    for (const { state, fingerprint } of transitions) {
+      if (state === 'firing') this.#tracks.get(fingerprint)?.news.call(0);
+    }
   }
 
   #track(alert: Alert): Track {
@@ -275,16 +283,24 @@ export class AlertRunner {
     const now = this.#deps.telemetry.clock.now();
     const { query } = this.rule;
     // A record's clock may be a little ahead of ours.
-    const gathered = gatherEvidence(this.#deps.window, query, alert.metric, now + 1000);
+    const gathered = gatherEvidence(
+      this.#deps.window,
+      query,
+      alert.metric,
+      now + 1000,
+      track.named,
+    );
     const named = gathered.evidence.map(({ origin }) => originKey(origin));
     if (gathered.newest <= track.newest && named.every((key) => track.named.has(key))) return;
     track.newest = gathered.newest;
     for (const key of named) track.named.add(key);
     this.#deps.publish(recordOf(this.rule, alert, 'evidence', gathered, now));
+    if (gathered.more) track.news.call(0);
   }
 }
 
-const NOTHING: Gathered = { evidence: [], newest: 0n };
+const NOTHING: Gathered = { evidence: [], newest: 0n, more: false };
+const NOBODY: ReadonlySet<string> = new Set();
 
 const overLimit = (count: number, limit: number): ReflexarcError =>
   new ReflexarcError('limit_exceeded', `the rule has ${count} alerts, and its limit is ${limit}`, {

@@ -20,6 +20,8 @@ export interface Gathered {
   readonly evidence: readonly Evidence[];
   /** Of the newest; 0 when there is none. */
   readonly newest: Nanos;
+  /** Whether there are container starts that are not in it, and were not named before. */
+  readonly more: boolean;
 }
 
 /** A label that both have must be the same. */
@@ -39,14 +41,27 @@ export function passes({ pipeline }: LogSelection, row: LogRow): Labels | undefi
   return pipeline.process(row.line, rowLabels(row))?.labels;
 }
 
+interface Found {
+  readonly time: Nanos;
+  readonly evidence: Evidence;
+}
+
 /**
  * The newest records in the window that speak for an alert: of the rule's selections, with labels
- * that agree with the result's.
+ * that agree with the result's. One of each container start comes first, above all of those that
+ * were not named before, so that one that says much hides no other.
  *
  * @param at milliseconds: the evaluation's time
+ * @param named keys of the container starts that were named before
  */
-export function gatherEvidence(window: Window, query: Query, metric: Labels, at: number): Gathered {
-  const found: { time: Nanos; evidence: Evidence }[] = [];
+export function gatherEvidence(
+  window: Window,
+  query: Query,
+  metric: Labels,
+  at: number,
+  named: ReadonlySet<string>,
+): Gathered {
+  const found: Found[] = [];
   const until = millisToNanos(at);
   for (const selection of query.causes.logs) {
     const { matchers, filters } = selection.pipeline;
@@ -55,11 +70,15 @@ export function gatherEvidence(window: Window, query: Query, metric: Labels, at:
       ?.newest((labels) => agrees(labels, metric), until);
     const since = until - millisToNanos(selection.lookback);
     let count = 0;
+    const seen = new Set<string>();
     for (const row of rows?.slice(0, MAX_TESTED) ?? []) {
-      if (row.timestamp <= since || count === MAX) break;
+      if (row.timestamp <= since) break;
+      const origin = originKey(row.origin);
+      if (count >= MAX && seen.has(origin)) continue;
       const labels = passes(selection, row);
       if (labels === undefined || !agrees(labels, metric)) continue;
       found.push({ time: row.timestamp, evidence: evidenceOf(row) });
+      seen.add(origin);
       count++;
     }
   }
@@ -82,18 +101,38 @@ export function gatherEvidence(window: Window, query: Query, metric: Labels, at:
       });
     }
   }
-  found.sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0));
+  const all = unique(found.sort(newestFirst));
+  const firsts = { unnamed: [] as Found[], named: [] as Found[] };
+  const others: Found[] = [];
+  const seen = new Set<string>();
+  for (const one of all) {
+    const key = originKey(one.evidence.origin);
+    if (seen.has(key)) others.push(one);
+    else (named.has(key) ? firsts.named : firsts.unnamed).push(one);
+    seen.add(key);
+  }
   return {
-    evidence: unique(found.map(({ evidence }) => evidence)).slice(0, MAX),
-    newest: found[0]?.time ?? 0n,
+    evidence: [...firsts.unnamed, ...firsts.named, ...others]
+      .slice(0, MAX)
+      .sort(newestFirst)
+      .map(({ evidence }) => evidence),
+    newest: all[0]?.time ?? 0n,
+    more: firsts.unnamed.length > MAX,
   };
 }
 
+const newestFirst = (a: Found, b: Found): number =>
+  a.time < b.time ? 1 : a.time > b.time ? -1 : 0;
+
+/** What tells one piece of evidence from another. */
+export const evidenceKey = ({ id, timestamp, text }: Evidence): string =>
+  id ?? `${timestamp} ${text}`;
+
 /** Two selections of one expression may hold the same record. */
-function unique(evidence: readonly Evidence[]): Evidence[] {
+function unique(found: readonly Found[]): Found[] {
   const seen = new Set<string>();
-  return evidence.filter((each) => {
-    const key = each.id ?? `${each.timestamp} ${each.text}`;
+  return found.filter(({ evidence }) => {
+    const key = evidenceKey(evidence);
     if (seen.has(key)) return false;
     seen.add(key);
     return true;

@@ -31,7 +31,7 @@ const alert = (state: Alert['state'], more: Partial<Alert> = {}): Alert => ({
   ...more,
 });
 const recordFor = (given: Alert) =>
-  recordOf(rule, given, 'transition', { evidence: [], newest: 0n }, 1000);
+  recordOf(rule, given, 'transition', { evidence: [], newest: 0n, more: false }, 1000);
 
 let clock: ManualClock;
 /** As JSON, which is what a real one keeps. */

@@ -1,5 +1,6 @@
-import type { AlertRecord } from '../../core/records/alert.ts';
-import type { Gathered } from '../evaluation/evidence.ts';
+import { createHash } from 'node:crypto';
+import type { AlertRecord, Evidence } from '../../core/records/alert.ts';
+import { evidenceKey, type Gathered } from '../evaluation/evidence.ts';
 import type { RuleSource } from '../rules/rule.ts';
 import type { Alert } from './machine.ts';
 
@@ -16,7 +17,7 @@ export function recordOf(
   gathered: Gathered,
   now: number,
 ): AlertRecord {
-  const what = cause === 'transition' ? alert.state : `evidence.${gathered.newest.toString(36)}`;
+  const what = cause === 'transition' ? alert.state : `evidence.${digestOf(gathered.evidence)}`;
   return {
     id: `${alert.fingerprint}.${rule.id.slice(0, 6)}.${alert.activeAt.toString(36)}.${what}`,
     timestamp: now,
@@ -34,4 +35,11 @@ export function recordOf(
     silencedBy: [],
     inhibitedBy: [],
   };
+}
+
+/** Of all of it, and not of the newest: what comes late may name another container. */
+function digestOf(evidence: readonly Evidence[]): string {
+  const hash = createHash('sha256');
+  for (const each of evidence) hash.update(`${evidenceKey(each)}\u0000`);
+  return hash.digest('base64url').slice(0, 16);
 }
