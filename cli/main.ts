@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import './threads.ts';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -9,7 +9,7 @@ export const NOBODY = 65_534;
 /** Why no program can be run as somebody else; undefined: it can. */
 function missing(): string | undefined {
   if (process.getuid?.() !== 0) return 'only root can run programs as another user';
-  const main = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
+  const main = join(import.meta.dirname, '..', '..', 'cli', 'reflexarc.js');
   const look = spawnSync(process.execPath, ['-e', `require('fs').accessSync('${main}')`], {
     uid: NOBODY,
     gid: NOBODY,
