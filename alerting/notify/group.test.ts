@@ -239,6 +239,15 @@ describe('a group', () => {
     expect(await after(600_000, group)).toEqual([]);
     group.stop();
   });
+
+  it('tells news about a heal that came while the alert was on its way', async () => {
+    const group = await makeGroup({ route: { groupWait: 0 } });
+    server.once('request', () => group.update('a'));
+    group.put(alert('a'));
+    expect(await after(0, group)).toEqual(['a!', 'a!']);
+    expect(await after(600_000, group)).toEqual([]);
+    group.stop();
+  });
 });
 
 describe('delivery', () => {

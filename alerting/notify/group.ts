@@ -76,10 +76,13 @@ export class AlertGroup {
     else if (this.#timer === undefined) this.#arm(this.route.groupWait);
   }
 
-  /** Tells those who know that it fires, at once. */
+  /** Tells those who know that it fires, or are just being told, at once. */
   update(fingerprint: string): void {
     for (const way of this.#ways) {
-      if (this.#notified(way)?.firing.includes(fingerprint) !== true) continue;
+      const known = this.#notified(way)?.firing.includes(fingerprint) === true;
+      // What is on its way may have been written before this news came.
+      const onItsWay = way.running !== undefined && this.#alerts.has(fingerprint);
+      if (!known && !onItsWay) continue;
       way.updates.add(fingerprint);
       this.#run(way);
     }

@@ -1,9 +1,9 @@
 import type { State } from '../../core/contracts/state.ts';
-import type { ActionPhase, ActionRecord } from '../../core/records/action.ts';
+import type { ActionPhase, ActionReason, ActionRecord } from '../../core/records/action.ts';
 
 const PREFIX = 'alerting/heals/';
 /** After these the people who know about the alert are told at once. */
-const ENDS: ReadonlySet<ActionPhase> = new Set(['verified', 'exhausted', 'refused', 'failed']);
+const ENDS: ReadonlySet<ActionPhase> = new Set(['verified', 'exhausted', 'failed']);
 
 export interface Heal {
   /** The newest sentence about it. */
@@ -11,9 +11,15 @@ export interface Heal {
   readonly phase: ActionPhase;
   /** Milliseconds. */
   readonly at: number;
+  /** Why nothing was done, as far as people were told, since something was done the last time. */
+  readonly told: readonly ActionReason[];
 }
 
-export const isEnd = ({ phase }: Heal): boolean => ENDS.has(phase);
+/** News about a heal. */
+export interface HealNews extends Heal {
+  /** Whether people are to be told at once. */
+  readonly tell: boolean;
+}
 
 /** How the heal of each alert goes on, by fingerprint: the newest word of remediation. */
 export class Heals {
@@ -34,19 +40,30 @@ export class Heals {
     return this.#heals.get(fingerprint);
   }
 
-  /** Undefined: it is older than what is known, or the same again. */
-  async take(action: ActionRecord): Promise<Heal | undefined> {
+  /**
+   * Ends are told; why nothing is done is told once for each reason, or a service that crashes all
+   * night, and that somebody else restarts, would tell it each time.
+   *
+   * @param since when the alert began to fire, milliseconds; what was told before is forgotten
+   * @returns undefined where it is older than what is known, or the same again
+   */
+  async take(action: ActionRecord, since: number): Promise<HealNews | undefined> {
     // What a notify step says is no state of the heal.
     if (action.phase === 'notified') return undefined;
     const { fingerprint } = action.alert;
     const old = this.#heals.get(fingerprint);
-    const heal: Heal = { text: sentence(action), phase: action.phase, at: action.timestamp };
-    if (old !== undefined && (old.at > heal.at || (old.at === heal.at && old.text === heal.text))) {
+    const { phase, timestamp: at } = action;
+    const text = sentence(action);
+    if (old !== undefined && (old.at > at || (old.at === at && old.text === text))) {
       return undefined;
     }
+    const before = old === undefined || old.at < since || phase === 'started' ? [] : old.told;
+    const obstacle = obstacleOf(action);
+    const isNew = obstacle !== undefined && !before.includes(obstacle);
+    const heal: Heal = { text, phase, at, told: isNew ? [...before, obstacle] : before };
     this.#heals.set(fingerprint, heal);
     await this.#state.put([{ key: PREFIX + fingerprint, value: heal }]);
-    return heal;
+    return { ...heal, tell: ENDS.has(phase) || isNew };
   }
 
   async prune(isOld: (fingerprint: string, heal: Heal) => boolean): Promise<void> {
@@ -57,6 +74,10 @@ export class Heals {
     }
   }
 }
+
+/** Why nothing will be done for now: a refusal, and a limit that is reached; no wait for a turn. */
+const obstacleOf = ({ phase, reason }: ActionRecord): ActionReason | undefined =>
+  phase === 'refused' || (phase === 'waiting' && reason === 'attempts') ? reason : undefined;
 
 /** `restart-crashed: restarted web, verified after 3.2s`. */
 export function sentence({ remediation, message }: ActionRecord): string {

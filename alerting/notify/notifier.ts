@@ -9,7 +9,7 @@ import type { RuleSource } from '../rules/rule.ts';
 import type { Alert } from '../state/machine.ts';
 import { type DeliveryMetrics, Sender } from './deliver.ts';
 import { AlertGroup, type GroupDeps } from './group.ts';
-import { Heals, isEnd } from './heals.ts';
+import { Heals } from './heals.ts';
 import type { NotifyConfig } from './load.ts';
 import { NotificationLog } from './log.ts';
 import type { NotifyAlert } from './message.ts';
@@ -205,9 +205,11 @@ export class Notifier {
           await this.#steps.take(action);
           continue;
         }
-        const heal = await this.#heals.take(action);
-        if (heal === undefined || !isEnd(heal)) continue;
-        for (const group of this.#groups.values()) group.update(action.alert.fingerprint);
+        const { fingerprint } = action.alert;
+        const since = this.#alerts.get(fingerprint)?.startsAt ?? Number.NEGATIVE_INFINITY;
+        const heal = await this.#heals.take(action, since);
+        if (heal?.tell !== true) continue;
+        for (const group of this.#groups.values()) group.update(fingerprint);
       }
     }
     this.prune().catch((error: unknown) => {
