@@ -75,6 +75,104 @@ describe('someone who is stopping it', () => {
   });
 });
 
+describe('someone who stops what was just healed', () => {
+  it('ends the case, and nobody is told that it did not help', async () => {
+    const harness = make(
+      RESTART.replace('limits:', '  - notify: { receiver: on-call }\n    limits:'),
+    );
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    await harness.fire({ on: [harness.runtime.get('web')] });
+    harness.runtime.stopByHand('web');
+    await harness.clock.advance(60_000);
+    expect(harness.phases).toEqual(['decided', 'started', 'done', 'closed:stopped_by_hand']);
+  });
+});
+
+describe('one crash', () => {
+  const TWO = `${RESTART}${RESTART.replace('remediations:\n', '')
+    .replace('name: heal', 'name: other')
+    .trimStart()
+    .replace(/^/, '  ')}`;
+
+  it.each([
+    ['two alerts', RESTART, ['Died', 'Sick']],
+    ['two remediations', TWO, ['Died']],
+    ['two of both', TWO, ['Died', 'Sick']],
+  ])('is acted upon once by %s', async (_, file, names) => {
+    const harness = make(file);
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    const on = [harness.runtime.get('web')];
+    for (let second = 0; second < 30; second++) {
+      for (const name of names) await harness.fire({ name, on, cause: 'evidence' });
+      await harness.clock.advance(1000);
+    }
+    await harness.clock.advance(3_600_000);
+    expect(harness.runtime.calls).toHaveLength(1);
+    const cases = [...Map.groupBy(harness.actions, (record) => record.case).values()];
+    expect(cases).toHaveLength(names.length * file.split('- name:').length - names.length);
+    const ends = cases.map(
+      (records) => records.findLast(({ phase }) => phase !== 'refused')?.phase,
+    );
+    expect(ends.filter((phase) => phase === 'verified')).toHaveLength(1);
+    // The others wait for the first, or come later, and see that it is over.
+    const others = cases.filter((records) => !records.some(({ phase }) => phase === 'verified'));
+    for (const records of others) {
+      expect(records.at(-1)).toMatchObject({ phase: 'refused', reason: 'changed' });
+      expect(records.length).toBeLessThan(4);
+    }
+  });
+
+  it('is acted upon once by an alert whose labels change at every tick', async () => {
+    const harness = make();
+    harness.runtime.add('web');
+    await harness.start();
+    harness.runtime.crash('web');
+    const on = [harness.runtime.get('web')];
+    for (let value = 0; value < 30; value++) {
+      await harness.fire({ on, labels: { value: String(value) } });
+      await harness.clock.advance(1000);
+      await harness.fire({ on, labels: { value: String(value) }, state: 'resolved' });
+    }
+    await harness.clock.advance(3_600_000);
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+});
+
+describe('a crash loop over a night', () => {
+  it('is acted upon within its limits, and said in few words', async () => {
+    const harness = make();
+    harness.runtime.add('web');
+    await harness.start();
+    let calls = 0;
+    // Each run lives half a minute; the rule looks back a minute and so ends in between.
+    for (let minute = 0; minute < 8 * 60; minute++) {
+      if (harness.runtime.get('web').state === 'running') {
+        harness.runtime.crash('web');
+        const on = [harness.runtime.get('web')];
+        for (let second = 0; second < 5; second++) {
+          await harness.fire({ on, cause: 'evidence' });
+          await harness.clock.advance(1000);
+        }
+      }
+      await harness.clock.advance(55_000);
+      await harness.fire({ on: [harness.runtime.get('web')], state: 'resolved' });
+      if (minute % 60 === 30) {
+        await harness.stop();
+        await harness.start();
+      }
+      calls = Math.max(calls, harness.runtime.calls.length);
+    }
+    // Three an hour.
+    expect(calls).toBeGreaterThan(8 * 3 - 4);
+    expect(calls).toBeLessThanOrEqual(8 * 3 + 1);
+    expect(harness.actions.length / calls).toBeLessThan(8);
+  });
+});
+
 describe('a change of the file in the middle', () => {
   it('acts on what fires when dry_run is taken away', async () => {
     const harness = make(`${RESTART}    dry_run: true\n`);

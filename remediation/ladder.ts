@@ -53,6 +53,9 @@ export async function climb(context: Context, one: Case): Promise<void> {
         const verdict = await verify(context, one, step?.kind === 'restart' ? step : FALLBACK);
         if (verdict === undefined) return;
         if (verdict === 'verified') return end(context, one, 'verified');
+        if (verdict === 'stopped') {
+          return finish(context, one, 'stopped_by_hand', 'someone stopped it while it was watched');
+        }
         await goOn(context, one, remediation);
         break;
       }

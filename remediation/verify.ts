@@ -10,6 +10,8 @@ import type { RestartStep } from './playbooks/load.ts';
 type Look =
   | { readonly kind: 'healthy' }
   | { readonly kind: 'not_yet'; readonly message: string }
+  /** Someone stopped it: whether the step helped will not be known. */
+  | { readonly kind: 'stopped' }
   /** It will not become what was hoped for. */
   | { readonly kind: 'lost'; readonly message: string };
 
@@ -19,13 +21,13 @@ type Look =
  *
  * Driven by the runtime's news and the alert's, with timers for what only time brings.
  *
- * @returns undefined when we stop before it is known
+ * @returns undefined when we stop before it is known; `stopped` when someone stopped the target
  */
 export async function verify(
   context: Context,
   one: Case,
   step: RestartStep,
-): Promise<'verified' | 'unverified' | undefined> {
+): Promise<'verified' | 'unverified' | 'stopped' | undefined> {
   const { clock, reports } = context;
   const { action } = one;
   if (action?.endedAt === undefined || action.deadline === undefined) return 'unverified';
@@ -47,6 +49,7 @@ export async function verify(
   while (!context.stopping.aborted) {
     const look = await lookAt(context, one, oldStart);
     const now = clock.now();
+    if (look.kind === 'stopped') return 'stopped';
     if (look.kind === 'lost') return end('unverified', look.message);
     if (look.kind === 'healthy') {
       healthySince ??= now;
@@ -104,6 +107,7 @@ async function lookAt(context: Context, one: Case, oldStart: string | undefined)
     };
   }
   if (live.state === 'paused') return { kind: 'not_yet', message: 'it is paused' };
+  if (live.state !== 'running' && live.stoppedByHand === true) return { kind: 'stopped' };
   if (live.state !== 'running') {
     const code = live.exitCode === undefined ? '' : ` with exit code ${live.exitCode}`;
     return { kind: 'lost', message: `its new run is ${live.state}${code}` };
