@@ -12,6 +12,7 @@ import {
   type Stream,
   TRUNCATED_LABEL,
 } from './log.ts';
+import { LogHead } from './log-head.ts';
 import { isStale, type Origin, type Sample, STALE_MARKER } from './metric.ts';
 
 /**
@@ -100,9 +101,8 @@ export interface Decoded<T> {
 export class StreamCache {
   readonly #streams = new Map<string, Stream>();
   readonly #max: number;
-  /** Neighbours are mostly of one stream: comparing bytes is cheaper than hashing a text. */
-  #lastTail: Buffer = Buffer.alloc(0);
-  #lastStream: Stream | undefined;
+  /** Neighbours are mostly of few streams: comparing bytes is cheaper than hashing a text. */
+  #recent: { readonly tail: Buffer; readonly stream: Stream }[] = [];
 
   constructor(max = 10_000) {
     this.#max = max;
@@ -112,17 +112,29 @@ export class StreamCache {
     return this.#streams.get(text);
   }
 
-  /** The stream of the last call of `remember`, when the line ends as that one did. */
-  recall(line: Buffer, from: number): Stream | undefined {
-    const tail = this.#lastTail;
-    return tail.length === line.length - from && tail.compare(line, from) === 0
-      ? this.#lastStream
-      : undefined;
+  /** One of the last that were seen, when its tail and a line break stand here; and where it ends. */
+  recall(
+    bytes: Buffer,
+    from: number,
+  ): { readonly tail: Buffer; readonly stream: Stream } | undefined {
+    for (let index = 0; index < this.#recent.length; index++) {
+      const recent = this.#recent[index];
+      if (recent === undefined) break;
+      const { tail } = recent;
+      const end = from + tail.length;
+      if (bytes[end] !== NEWLINE || tail.compare(bytes, from, end) !== 0) continue;
+      if (index > 0) {
+        this.#recent.splice(index, 1);
+        this.#recent.unshift(recent);
+      }
+      return recent;
+    }
+    return undefined;
   }
 
-  remember(line: Buffer, from: number, stream: Stream): void {
-    this.#lastTail = Buffer.from(line.subarray(from));
-    this.#lastStream = stream;
+  remember(tail: Buffer, stream: Stream): void {
+    this.#recent.unshift({ tail: Buffer.from(tail), stream });
+    this.#recent.length = Math.min(this.#recent.length, RECENT);
   }
 
   set(text: string, stream: Stream): void {
@@ -130,6 +142,8 @@ export class StreamCache {
     this.#streams.set(text, stream);
   }
 }
+
+const RECENT = 4;
 
 function decodeLines<T>(value: Uint8Array, decode: (line: Buffer) => T): Decoded<T> {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
@@ -156,62 +170,132 @@ function decodeLines<T>(value: Uint8Array, decode: (line: Buffer) => T): Decoded
 
 /** Never throws: what cannot be read is in `bad`. */
 export function decodeLogs(value: Uint8Array, cache: StreamCache): Decoded<LogRecord> {
-  return decodeLines(value, (line) => decodeLog(line, cache));
+  const records: LogRecord[] = [];
+  const lines: number[] = [];
+  const bad: BadRecord[] = [];
+  const cursor = new LogCursor(value, cache, sharedHead);
+  while (cursor.next()) {
+    const { line, error } = cursor;
+    if (error !== undefined) {
+      bad.push({ line, original: cursor.original, error });
+    } else {
+      records.push(cursor.record ?? recordOf(cursor));
+      lines.push(line);
+    }
+  }
+  return { records, lines, bad };
+}
+
+/** Only for who is done with a value before another begins. */
+const sharedHead = new LogHead();
+
+function recordOf({ head, bytes, stream }: LogCursor): LogRecord {
+  const { idFrom, idTo, lineFrom, lineTo, parts, first, second } = head;
+  const line = head.escaped
+    ? (JSON.parse(bytes.toString('utf8', lineFrom - 1, lineTo + 1)) as string)
+    : bytes.toString('utf8', lineFrom, lineTo);
+  const timestamp = bytes.toString('latin1', head.timeFrom, head.timeFrom + 30);
+  const id = bytes.toString('utf8', idFrom, idTo);
+  if (parts === 0) return { timestamp, id, line, stream };
+  return { timestamp, id, position: parts === 1 ? first : [first, second], line, stream };
+}
+
+const NO_STREAM: Stream = { labels: {}, resource: {} };
+
+/**
+ * The lines of a value, one after the other, empty ones left out. What is of the form that
+ * `encodeLog` writes is looked at where it stands; the rest comes as a record, or as an error.
+ */
+export class LogCursor {
+  readonly bytes: Buffer;
+  /** Of the line, where there is neither a record nor an error. */
+  readonly head: LogHead;
+  stream = NO_STREAM;
+  record: LogRecord | undefined;
+  error: ReflexarcError | undefined;
+  /** Counts from 0. */
+  line = -1;
+  readonly #cache: StreamCache;
+  #from = 0;
+  #to = -1;
+
+  constructor(value: Uint8Array, cache: StreamCache, head = new LogHead()) {
+    this.bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+    this.#cache = cache;
+    this.head = head;
+    head.open(this.bytes);
+  }
+
+  /** The bytes of the line, without its line break. */
+  get original(): Buffer {
+    return this.bytes.subarray(this.#from, this.#to);
+  }
+
+  next(): boolean {
+    const { bytes, head } = this;
+    for (;;) {
+      const from = this.#to + 1;
+      if (from >= bytes.length) return false;
+      this.line++;
+      this.#from = from;
+      this.record = undefined;
+      this.error = undefined;
+      if (head.read(from) && this.#readTail(head.lineTo + 1)) return true;
+      this.#to = this.#endOfLine(from);
+      if (this.#to === from) continue;
+      try {
+        this.record = decodeLog(this.original, this.#cache);
+      } catch (cause) {
+        this.error = new ReflexarcError('bad_record', messageOf(cause), { cause });
+      }
+      return true;
+    }
+  }
+
+  #endOfLine(from: number): number {
+    const newline = this.bytes.indexOf(NEWLINE, from);
+    return newline === -1 ? this.bytes.length : newline;
+  }
+
+  #readTail(from: number): boolean {
+    const recent = this.#cache.recall(this.bytes, from);
+    if (recent !== undefined) {
+      this.stream = recent.stream;
+      this.#to = from + recent.tail.length;
+      return true;
+    }
+    const to = this.#endOfLine(from);
+    const tail = this.bytes.subarray(from, to);
+    if (tail.indexOf(STREAM_MARK) !== 0) return false;
+    let stream: Stream | undefined;
+    try {
+      stream = streamOfTail(tail.toString(), this.#cache);
+    } catch {
+      // Read as a document it fails again, and whoever does that says so.
+    }
+    if (stream === undefined) return false;
+    this.#cache.remember(tail, stream);
+    this.stream = stream;
+    this.#to = to;
+    return true;
+  }
 }
 
 function decodeLog(line: Buffer, cache: StreamCache): LogRecord {
   const mark = line.indexOf(STREAM_MARK);
-  if (mark === -1) return fromDocument(parseObject(line.toString()), undefined);
-  let stream = cache.recall(line, mark);
-  if (stream === undefined) {
-    const tail = line.toString('utf8', mark);
-    stream = cache.get(tail);
-    if (stream === undefined) {
-      const document = parseObject(`{${tail.slice(1)}`);
-      stream = streamOf(document);
-      // Only a tail that holds nothing but the stream may stand for it.
-      if (stream === undefined) return fromDocument(parseObject(line.toString()), undefined);
-      cache.set(tail, stream);
-    }
-    cache.remember(line, mark, stream);
-  }
-  const head = line.toString('utf8', 0, mark);
-  return fromHead(head, stream) ?? fromDocument(parseObject(`${head}}`), stream);
+  const stream = mark === -1 ? undefined : streamOfTail(line.toString('utf8', mark), cache);
+  if (stream === undefined) return fromDocument(parseObject(line.toString()), undefined);
+  return fromDocument(parseObject(`${line.toString('utf8', 0, mark)}}`), stream);
 }
 
-const HEAD = `{"${TIMESTAMP}":"`;
-const HEAD_ID = `","${ID}":"`;
-const HEAD_POSITION = `","${POSITION}":`;
-const HEAD_MESSAGE = `,"${MESSAGE}":"`;
-
-/**
- * A head exactly as `encodeLog` writes it, without further fields, read in place: three times as
- * fast as a document of any shape. Undefined: read it as a document.
- */
-function fromHead(head: string, stream: Stream): LogRecord | undefined {
-  const from = HEAD.length;
-  const idFrom = from + 30 + HEAD_ID.length;
-  if (!head.startsWith(HEAD) || !head.startsWith(HEAD_ID, from + 30)) return undefined;
-  const timestamp = normalizeRfc3339(head.slice(from, from + 30));
-  const idTo = head.indexOf('"', idFrom);
-  if (timestamp === undefined || idTo <= idFrom) return undefined;
-  const id = head.slice(idFrom, idTo);
-  // A quote that is not escaped and a comma end the message; a field follows.
-  const messageAt = head.indexOf(HEAD_MESSAGE, idTo);
-  if (id.includes('\\') || messageAt === -1) return undefined;
-  const lineAt = messageAt + HEAD_MESSAGE.length - 1;
-  const next = head.indexOf('","', lineAt + 1);
-  if ((next !== -1 && next !== head.length - 3) || !head.endsWith('"')) return undefined;
-  try {
-    const line: unknown = JSON.parse(head.slice(lineAt));
-    if (typeof line !== 'string') return undefined;
-    if (messageAt === idTo + 1) return { timestamp, id, line, stream };
-    if (!head.startsWith(HEAD_POSITION, idTo)) return undefined;
-    const position: unknown = JSON.parse(head.slice(idTo + HEAD_POSITION.length, messageAt));
-    return isPosition(position) ? { timestamp, id, position, line, stream } : undefined;
-  } catch {
-    return undefined; // whoever reads it as a document says what is wrong
+/** Undefined where the tail holds more than the stream. @throws where it is no JSON */
+function streamOfTail(tail: string, cache: StreamCache): Stream | undefined {
+  let stream = cache.get(tail);
+  if (stream === undefined) {
+    stream = streamOf(parseObject(`{${tail.slice(1)}`));
+    if (stream !== undefined) cache.set(tail, stream);
   }
+  return stream;
 }
 
 function parseObject(text: string): Record<string, unknown> {

@@ -2,17 +2,10 @@ import type { ActionRecord } from '../../../core/records/action.ts';
 import type { AlertRecord } from '../../../core/records/alert.ts';
 import { decodeActions, decodeAlerts, encodeRecords } from '../../../core/records/codec.ts';
 import { millisToNanos } from '../../../core/time.ts';
+import { Rows, Texts } from './columns.ts';
 import type { Lane } from './lane.ts';
 import { lineOf } from './logs.ts';
-import {
-  type BadRow,
-  type Cell,
-  type Decoded,
-  fits,
-  NO_TIME,
-  type Sifted,
-  type Table,
-} from './table.ts';
+import { type BadRow, type Decoded, fits, NO_TIME, type Sifted, type Table } from './table.ts';
 
 /** Alerts and actions: the documents, and what they are looked up by. */
 interface DocumentBatch extends Decoded {
@@ -90,8 +83,8 @@ export class DocumentTable implements Table<DocumentBatch> {
       }
     }
     const known = new Set(await lane.knownIds(candidates));
-    const outTimes: bigint[] = [];
-    const cells: Cell[][] = this.columns.map(() => []);
+    const columns = this.columns.map(() => new Texts());
+    const rows = new Rows(columns);
     const ids: string[] = [];
     const counts: { stored: number; repeated: number }[] = [];
     for (const { keys, times, documents } of batches) {
@@ -100,7 +93,7 @@ export class DocumentTable implements Table<DocumentBatch> {
         if (known.has(id)) continue;
         known.add(id);
         stored++;
-        outTimes.push(times[index] ?? 0n);
+        rows.times.pushBigint(times[index] ?? 0n);
         ids.push(id);
         for (const [column, cell] of [
           id,
@@ -109,14 +102,14 @@ export class DocumentTable implements Table<DocumentBatch> {
           kase,
           documents[index] ?? '',
         ].entries()) {
-          cells[column]?.push(cell);
+          columns[column]?.set(rows.count, cell);
         }
+        rows.count++;
       }
       counts.push({ stored, repeated: keys.length - stored });
     }
     return {
-      times: outTimes,
-      cells,
+      rows,
       counts,
       ids,
       references: new Set(),

@@ -262,6 +262,7 @@ export class Lane<B extends Decoded> {
   async #apply(calls: readonly Call[], batches: readonly B[]): Promise<AppendResult[]> {
     const now = calls[0]?.now ?? 0;
     const sifted = await this.#options.table.sift(batches, now, this);
+    const stored = sifted.rows.count;
     try {
       await this.#active.insert(sifted, this.#seq);
     } catch (cause) {
@@ -271,7 +272,7 @@ export class Lane<B extends Decoded> {
         hint: 'if memory is short, raise `store.memory`',
       });
     }
-    this.#seq += sifted.times.length;
+    this.#seq += stored;
     this.#see(this.#active.rows > 0 ? this.#active.max : undefined);
     for (const { commit, bytes } of calls) {
       this.#active.bytes += bytes.length;

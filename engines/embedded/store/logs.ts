@@ -1,14 +1,26 @@
-import { decodeLogs, lineId, metadataOf, StreamCache } from '../../../core/records/codec.ts';
-import { FIELD, type LogRecord, type Position } from '../../../core/records/log.ts';
+import { isUtf8 } from 'node:buffer';
+import { LogCursor, lineId, metadataOf, StreamCache } from '../../../core/records/codec.ts';
+import { FIELD, type LogRecord, type Position, type Stream } from '../../../core/records/log.ts';
+import { LogHead } from '../../../core/records/log-head.ts';
+import { Numbers, Rows, Texts } from './columns.ts';
 import type { Dictionary, Entry } from './dictionary.ts';
 import type { Lane } from './lane.ts';
-import { type BadRow, type Cell, type Decoded, NO_TIME, type Sifted, type Table } from './table.ts';
+import { type BadRow, type Decoded, NO_TIME, type Sifted, type Table } from './table.ts';
 
-/** Log lines. */
+/** Log lines: the rows `from` to `to` of those that the table holds. */
 interface LogBatch extends Decoded {
-  readonly times: bigint[];
-  readonly entries: Entry[];
-  readonly records: LogRecord[];
+  readonly from: number;
+  readonly to: number;
+  readonly runs: readonly Run[];
+  /** Rows that are told from their repeats by id. */
+  readonly unplaced: readonly { readonly row: number; readonly id: string }[];
+}
+
+/** Neighbours of one stream. */
+interface Run {
+  readonly entry: Entry;
+  readonly from: number;
+  to: number;
 }
 
 /** A source's highest position, and when it was last seen. */
@@ -37,142 +49,215 @@ export class LogTable implements Table<LogBatch> {
 
   readonly #dictionary: Dictionary;
   readonly #cache = new StreamCache();
+  readonly #head = new LogHead();
   readonly #marks = new Map<string, Mark>();
+  /** The same by entry, for as long as no mark is taken away. */
+  #markOf = new Map<Entry, Mark>();
+
+  readonly #stream = new Numbers('INTEGER');
+  readonly #first = new Numbers('BIGINT');
+  readonly #second = new Numbers('BIGINT');
+  readonly #line = new Texts();
+  readonly #id = new Texts();
+  readonly #metadata = new Texts();
+  readonly #fields = new Texts();
+  /** What was decoded since the last insert, which empties it. */
+  readonly #rows = new Rows([
+    this.#stream,
+    this.#first,
+    this.#second,
+    this.#line,
+    this.#id,
+    this.#metadata,
+    this.#fields,
+  ]);
 
   constructor(dictionary: Dictionary) {
     this.#dictionary = dictionary;
   }
 
   decode(values: readonly Uint8Array[]): LogBatch {
-    const times: bigint[] = [];
-    const entries: Entry[] = [];
-    const records: LogRecord[] = [];
+    const from = this.#rows.count;
+    const runs: Run[] = [];
+    const unplaced: { row: number; id: string }[] = [];
     const bad: BadRow[] = [];
-    for (const [value, bytes] of values.entries()) {
-      const decoded = decodeLogs(bytes, this.#cache);
-      for (const { line, original, error } of decoded.bad) {
-        bad.push({ value, line, original, reason: error.message });
-      }
-      for (const [index, record] of decoded.records.entries()) {
-        const time = nanosOf(record.timestamp);
-        if (time === undefined) {
-          const line = decoded.lines[index] ?? 0;
-          bad.push({ value, line, original: lineOf(bytes, line), reason: NO_TIME });
+    for (const [value, given] of values.entries()) {
+      // Lines are taken as they stand, and DuckDB takes nothing but UTF-8.
+      const bytes = isUtf8(given) ? given : Buffer.from(Buffer.from(given).toString());
+      const source = this.#line.addSource(bytes);
+      const cursor = new LogCursor(bytes, this.#cache, this.#head);
+      let stream: Stream | undefined;
+      let run: Run | undefined;
+      const reject = (reason: string): void => {
+        const { line } = cursor;
+        // Copied: whoever gave the bytes has them back before the answer is read.
+        bad.push({ value, line, original: lineOf(given, line).slice(), reason });
+      };
+      while (cursor.next()) {
+        const { record, error } = cursor;
+        if (error !== undefined) {
+          reject(error.message);
           continue;
         }
-        times.push(time);
-        entries.push(this.#dictionary.ofStream(record.stream));
-        records.push(record);
+        const now = record === undefined ? cursor.stream : record.stream;
+        const seconds = record === undefined ? cursor.head.seconds : secondsOf(record.timestamp);
+        if (seconds === undefined) {
+          reject(NO_TIME);
+          continue;
+        }
+        const row = this.#rows.count;
+        if (run === undefined || now !== stream) {
+          stream = now;
+          run = { entry: this.#dictionary.ofStream(now), from: row, to: row };
+          runs.push(run);
+        }
+        run.to = row + 1;
+        const id =
+          record === undefined
+            ? this.#addHead(row, cursor, run.entry, source)
+            : this.#addRecord(row, record, seconds, run.entry);
+        if (id !== undefined) unplaced.push({ row, id });
+        this.#stream.set(row, run.entry.id);
+        this.#rows.count++;
       }
     }
-    return { rows: records.length, times, entries, records, bad };
+    const to = this.#rows.count;
+    return { rows: to - from, from, to, runs, unplaced, bad };
+  }
+
+  /** @returns the id, where the row is told from its repeats by it */
+  #addHead(
+    row: number,
+    { head, bytes }: LogCursor,
+    entry: Entry,
+    source: number | undefined,
+  ): string | undefined {
+    const { lineFrom, lineTo, parts } = head;
+    this.#rows.times.push(head.seconds, head.nanos);
+    if (head.escaped) this.#line.unescape(row, bytes, lineFrom, lineTo);
+    else if (source === undefined) this.#line.copy(row, bytes, lineFrom, lineTo);
+    else this.#line.refer(row, source, lineFrom, lineTo - lineFrom);
+    if (parts === 0 || entry.source === undefined) {
+      const id = bytes.toString('utf8', head.idFrom, head.idTo);
+      this.#id.set(row, id);
+      return id;
+    }
+    this.#first.set(row, head.first);
+    // Null where the position is one number, so that the id can be made again.
+    if (parts === 2) this.#second.set(row, head.second);
+    if (!head.idIs(entry.idPrefix)) this.#id.copy(row, bytes, head.idFrom, head.idTo);
+    return undefined;
+  }
+
+  #addRecord(row: number, record: LogRecord, seconds: number, entry: Entry): string | undefined {
+    this.#rows.times.push(seconds, Number(record.timestamp.slice(20, 29)));
+    this.#line.set(row, record.line);
+    const position = placeOf(record, entry);
+    if (position === undefined || lineId(entry.idPrefix, position) !== record.id) {
+      this.#id.set(row, record.id);
+    }
+    if (position !== undefined) {
+      this.#first.set(row, typeof position === 'number' ? position : position[0]);
+      if (typeof position !== 'number') this.#second.set(row, position[1]);
+    }
+    if (record.fields !== undefined) {
+      const { [FIELD.metadata]: _, ...others } = record.fields;
+      const shown = metadataOf(record);
+      if (shown !== undefined) this.#metadata.set(row, JSON.stringify(shown));
+      if (!isEmpty(others)) this.#fields.set(row, JSON.stringify(others));
+    }
+    return position === undefined ? record.id : undefined;
   }
 
   async sift(batches: readonly LogBatch[], now: number, lane: Lane<LogBatch>): Promise<Sifted> {
+    const rows = this.#rows;
     const undo = new Map<Mark, Mark>();
     const made: string[] = [];
-    const repeats = new Set<LogRecord>();
+    /** 1 where a row is no repeat; rows of no batch are of a call that failed. */
+    const fresh = new Uint8Array(rows.count);
     const unplaced = new Map<string, bigint>();
-    for (const { records, entries, times } of batches) {
-      for (const [index, record] of records.entries()) {
-        const entry = entries[index];
-        const position = entry === undefined ? undefined : placeOf(record, entry);
-        if (position === undefined) {
-          if (unplaced.has(record.id)) repeats.add(record);
-          else unplaced.set(record.id, times[index] ?? 0n);
-        } else if (entry !== undefined && !this.#passes(entry, position, now, undo, made)) {
-          repeats.add(record);
-        }
+    for (const batch of batches) {
+      for (const run of batch.runs) this.#siftRun(run, now, fresh, undo, made);
+      for (const { row, id } of batch.unplaced) {
+        if (unplaced.has(id)) continue;
+        unplaced.set(id, rows.times.get(row));
+        fresh[row] = 1;
       }
     }
     const known = await lane.knownIds(unplaced);
     const counts: { stored: number; repeated: number }[] = [];
-    const times: bigint[] = [];
-    const cells: Cell[][] = this.columns.map(() => []);
-    const [streams, p0, p1, lines, ids, metadata, fields] = cells as [
-      Cell[],
-      Cell[],
-      Cell[],
-      Cell[],
-      Cell[],
-      Cell[],
-      Cell[],
-    ];
-    const newIds: string[] = [];
+    const ids: string[] = [];
     const references = new Set<number>();
+    const kept = new Uint32Array(rows.count);
+    let count = 0;
     for (const batch of batches) {
-      let stored = 0;
-      for (let index = 0; index < batch.records.length; index++) {
-        const record = batch.records[index];
-        const entry = batch.entries[index];
-        const time = batch.times[index];
-        if (record === undefined || entry === undefined || time === undefined) continue;
-        if (repeats.size > 0 && repeats.has(record)) continue;
-        const position = placeOf(record, entry);
-        if (position === undefined) {
-          if (known.has(record.id)) continue;
-          newIds.push(record.id);
-        }
-        stored++;
-        times.push(time);
-        references.add(entry.id);
-        streams.push(entry.id);
-        p0.push(position === undefined ? null : BigInt(firstOf(position)));
-        // Null where the position is one number, so that the id can be made again.
-        p1.push(typeof position === 'object' ? BigInt(position[1]) : null);
-        lines.push(record.line);
-        const derived = position !== undefined && lineId(entry.idPrefix, position) === record.id;
-        ids.push(derived ? null : record.id);
-        // Most lines have none, and this is the hot path.
-        if (record.fields === undefined) {
-          metadata.push(null);
-          fields.push(null);
-          continue;
-        }
-        const { [FIELD.metadata]: _, ...others } = record.fields;
-        const shown = metadataOf(record);
-        metadata.push(shown === undefined ? null : JSON.stringify(shown));
-        fields.push(isEmpty(others) ? null : JSON.stringify(others));
+      for (const { row, id } of batch.unplaced) {
+        if (fresh[row] === 0) continue;
+        if (known.has(id)) fresh[row] = 0;
+        else ids.push(id);
       }
-      counts.push({ stored, repeated: batch.records.length - stored });
+      const before = count;
+      for (const { entry, from, to } of batch.runs) {
+        const beforeRun = count;
+        for (let row = from; row < to; row++) if (fresh[row] === 1) kept[count++] = row;
+        if (count > beforeRun) references.add(entry.id);
+      }
+      const stored = count - before;
+      counts.push({ stored, repeated: batch.rows - stored });
     }
+    if (count < rows.count) rows.keep(kept.subarray(0, count));
     return {
-      times,
-      cells,
+      rows,
       counts,
-      ids: newIds,
+      ids,
       references,
       undo: () => {
         for (const [mark, before] of undo) Object.assign(mark, before);
         for (const key of made) this.#marks.delete(key);
+        this.#markOf.clear();
       },
     };
   }
 
-  /** Whether the position is above all that were seen of its source; from then on it is not. */
-  #passes(
-    entry: Entry,
-    position: Position,
+  /** A position above all that were seen of its source is fresh; from then on it is not. */
+  #siftRun(
+    { entry, from, to }: Run,
     now: number,
+    fresh: Uint8Array,
     undo: Map<Mark, Mark>,
     made: string[],
-  ): boolean {
+  ): void {
+    let mark: Mark | undefined;
+    for (let row = from; row < to; row++) {
+      const first = this.#first.get(row);
+      if (Number.isNaN(first)) continue;
+      const second = this.#second.get(row) || 0;
+      if (mark === undefined) {
+        mark = this.#markFor(entry, made);
+        if (!undo.has(mark)) undo.set(mark, { ...mark });
+        mark.seen = now;
+      }
+      if (first < mark.first || (first === mark.first && second <= mark.second)) continue;
+      mark.first = first;
+      mark.second = second;
+      fresh[row] = 1;
+    }
+  }
+
+  #markFor(entry: Entry, made: string[]): Mark {
+    let mark = this.#markOf.get(entry);
+    if (mark !== undefined) return mark;
     const { name, generation } = entry.source ?? { name: '', generation: '' };
     const key = keyOf(name, generation);
-    const first = firstOf(position);
-    const second = secondOf(position);
-    const mark = this.#marks.get(key);
+    mark = this.#marks.get(key);
     if (mark === undefined) {
-      this.#marks.set(key, { source: name, generation, first, second, seen: now });
+      const first = Number.NEGATIVE_INFINITY;
+      mark = { source: name, generation, first, second: 0, seen: 0 };
+      this.#marks.set(key, mark);
       made.push(key);
-      return true;
     }
-    if (!undo.has(mark)) undo.set(mark, { ...mark });
-    mark.seen = now;
-    if (first < mark.first || (first === mark.first && second <= mark.second)) return false;
-    mark.first = first;
-    mark.second = second;
-    return true;
+    this.#markOf.set(entry, mark);
+    return mark;
   }
 
   marks(): readonly Mark[] {
@@ -181,11 +266,13 @@ export class LogTable implements Table<LogBatch> {
 
   setMark(mark: Mark): void {
     this.#marks.set(keyOf(mark.source, mark.generation), { ...mark });
+    this.#markOf.clear();
   }
 
   /** Sources that nothing was heard of since then. */
   expireMarks(before: number): void {
     for (const [key, mark] of this.#marks) if (mark.seen < before) this.#marks.delete(key);
+    this.#markOf.clear();
   }
 }
 
@@ -207,23 +294,12 @@ function isEmpty(fields: object): boolean {
   return true;
 }
 
-let lastDay = '';
-let lastDaySeconds = Number.NaN;
-
-/** The wire's own form, nine digits and `Z`; undefined where it is no time or does not fit. */
-export function nanosOf(timestamp: string): bigint | undefined {
-  const day = timestamp.slice(0, 10);
-  if (day !== lastDay) {
-    lastDay = day;
-    lastDaySeconds = Date.parse(`${day}T00:00:00Z`) / 1000;
-  }
-  const hours = Number(timestamp.slice(11, 13));
-  const minutes = Number(timestamp.slice(14, 16));
-  const seconds = Number(timestamp.slice(17, 19));
-  if (!(hours < 24 && minutes < 60 && seconds < 60)) return undefined;
-  const total = lastDaySeconds + hours * 3600 + minutes * 60 + seconds;
-  if (!(Math.abs(total) < 9.2e9)) return undefined;
-  return BigInt(total) * 1_000_000_000n + BigInt(Number(timestamp.slice(20, 29)));
+/** Of the wire's own form, nine digits and `Z`; undefined where it is no time or does not fit. */
+function secondsOf(timestamp: string): number | undefined {
+  const seconds = Date.parse(`${timestamp.slice(0, 10)}T${timestamp.slice(11, 19)}Z`) / 1000;
+  // A day that goes on after 23:59:59, or NaN.
+  if (!(Math.abs(seconds) < 9.2e9) || Number(timestamp.slice(11, 13)) > 23) return undefined;
+  return seconds;
 }
 
 /** The bytes of one line of an NDJSON value. */

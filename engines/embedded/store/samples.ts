@@ -1,17 +1,10 @@
 import { decodeSamples } from '../../../core/records/codec.ts';
 import { millisToNanos } from '../../../core/time.ts';
+import { Numbers, Rows } from './columns.ts';
 import type { Dictionary } from './dictionary.ts';
 import type { Lane } from './lane.ts';
 import { lineOf } from './logs.ts';
-import {
-  type BadRow,
-  type Cell,
-  type Decoded,
-  fits,
-  NO_TIME,
-  type Sifted,
-  type Table,
-} from './table.ts';
+import { type BadRow, type Decoded, fits, NO_TIME, type Sifted, type Table } from './table.ts';
 
 /** Samples, by series and time. */
 interface SampleBatch extends Decoded {
@@ -84,9 +77,9 @@ export class SampleTable implements Table<SampleBatch> {
     }
     const known = await lane.knownSamples(doubtful);
     const references = new Set<number>();
-    const outTimes: bigint[] = [];
-    const outSeries: Cell[] = [];
-    const outValues: Cell[] = [];
+    const outSeries = new Numbers('INTEGER');
+    const outValues = new Numbers('DOUBLE');
+    const rows = new Rows([outSeries, outValues]);
     const counts: { stored: number; repeated: number }[] = [];
     for (const { times, series, values } of batches) {
       let stored = 0;
@@ -97,9 +90,10 @@ export class SampleTable implements Table<SampleBatch> {
         taken.add(key);
         stored++;
         references.add(id);
-        outTimes.push(time);
-        outSeries.push(id);
-        outValues.push(values[index] ?? 0);
+        rows.times.pushBigint(time);
+        outSeries.set(rows.count, id);
+        outValues.set(rows.count, values[index] ?? 0);
+        rows.count++;
       }
       counts.push({ stored, repeated: times.length - stored });
     }
@@ -108,8 +102,7 @@ export class SampleTable implements Table<SampleBatch> {
       this.#newest.set(id, time);
     }
     return {
-      times: outTimes,
-      cells: [outSeries, outValues],
+      rows,
       counts,
       ids: [],
       references,

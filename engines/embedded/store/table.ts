@@ -1,5 +1,5 @@
-import { BIGINT, DOUBLE, type DuckDBType, INTEGER, VARCHAR } from '@duckdb/node-api';
 import type { StoredTopic } from '../../../core/contracts/store.ts';
+import type { Rows } from './columns.ts';
 import type { Lane } from './lane.ts';
 
 /** What differs from topic to topic: how a row is read, told from a repeat, and laid out. */
@@ -23,15 +23,6 @@ export interface Column {
   readonly type: 'BIGINT' | 'INTEGER' | 'DOUBLE' | 'VARCHAR';
 }
 
-export const DUCKDB_TYPES: Readonly<Record<Column['type'], DuckDBType>> = {
-  BIGINT,
-  INTEGER,
-  DOUBLE,
-  VARCHAR,
-};
-
-export type Cell = bigint | number | string | null;
-
 export interface Decoded {
   readonly rows: number;
   readonly bad: readonly BadRow[];
@@ -45,9 +36,8 @@ export interface BadRow {
 }
 
 export interface Sifted {
-  readonly times: bigint[];
-  /** As `Table.columns`. */
-  readonly cells: readonly Cell[][];
+  /** As `Table.columns`. Whoever inserts them leaves them empty. */
+  readonly rows: Rows;
   /** Per batch. */
   readonly counts: readonly { readonly stored: number; readonly repeated: number }[];
   /** Ids of rows that are told apart by id. */
