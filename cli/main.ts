@@ -57,7 +57,8 @@ const runCommand = (name: string, description: string, services: readonly Servic
     .addOption(jsonOption('log JSON lines, also on a terminal'))
     .action(async (options) => {
       const { up } = await import('./commands/up.ts');
-      finish(await up(services, options));
+      // All is closed: no timer or connection that is left over may hold it up.
+      process.exit(await up(services, options));
     });
 };
 

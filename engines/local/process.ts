@@ -18,6 +18,9 @@ const ADOPTED_POLL = 250;
 const GROUP_POLL = 25;
 /** How long a killed process may take to be gone, in milliseconds. */
 const KILL_TIMEOUT = 10_000;
+/** Of `stop_grace` so much is left when Reflexarc itself has ten seconds to end. */
+const CLOSE_GRACE = 5000;
+const CLOSE_GROUP_GRACE = 1000;
 
 /** Who wants it: a person through this engine, Reflexarc's own healing, or its end. */
 type Reason = 'hand' | 'own' | 'close';
@@ -174,7 +177,7 @@ export class LocalProcess {
     this.#closed = true;
     this.#timer?.cancel();
     return this.#alone(async () => {
-      if (this.#run !== undefined) await this.#end(this.#config.stop_grace, 'close');
+      if (this.#run !== undefined) await this.#end(this.#grace(CLOSE_GRACE), 'close');
       await this.#cleanup;
       this.#files.removeRecord();
     });
@@ -308,18 +311,31 @@ export class LocalProcess {
     if (run === undefined) return;
     run.endedBy = reason;
     this.#kill(run, 'SIGTERM');
-    const late = this.#clock.sleep(grace).then(() => true);
-    const killed = await Promise.race([late, run.exited.then(() => false)]);
-    if (killed) {
+    if (!(await this.#exitsWithin(run, grace))) {
       this.#kill(run, 'SIGKILL');
-      const stuck = this.#clock.sleep(KILL_TIMEOUT).then(() => true);
-      if (await Promise.race([stuck, run.exited.then(() => false)])) {
+      if (!(await this.#exitsWithin(run, KILL_TIMEOUT))) {
         throw new ReflexarcError('timeout', `process ${this.#config.name} does not end`, {
           hint: `the kernel holds pid ${run.pid}: see its state in /proc/${run.pid}/status`,
         });
       }
     }
     await this.#cleanup;
+  }
+
+  async #exitsWithin(run: Run, ms: number): Promise<boolean> {
+    const late = Promise.withResolvers<boolean>();
+    const timer = this.#clock.after(ms, () => late.resolve(false));
+    try {
+      return await Promise.race([late.promise, run.exited.then(() => true)]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** The configured time, or less when Reflexarc itself has to end. */
+  #grace(closing: number): number {
+    const { stop_grace: configured } = this.#config;
+    return this.#closed ? Math.min(configured, closing) : configured;
   }
 
   #kill(run: Run, signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -351,7 +367,7 @@ export class LocalProcess {
       ...(run.endedBy !== undefined && !byHand && { by: 'reflexarc' }),
     });
     // What it started may hold its port, or its files.
-    this.#cleanup = this.#endGroup(run.pid, this.#config.stop_grace);
+    this.#cleanup = this.#endGroup(run.pid, this.#grace(CLOSE_GROUP_GRACE));
     run.resolveExited();
     if (run.endedBy === undefined) this.#restartByPolicy(run);
   }

@@ -3,7 +3,7 @@ import { appendFile, chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promis
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ActionRecord } from '../../core/records/action.ts';
 import { Containers, describeDocker } from '../support/docker.ts';
 import { type Program, queryLines, type Stream, startUp } from '../support/program.ts';
@@ -163,8 +163,8 @@ receivers:
     const cut = (await streams(program, '{service="app"}')).flatMap(({ stream, values }) =>
       values.map(([, line]) => [line, stream['reflexarc_truncated_bytes']] as const),
     );
-    for (const [name, , seen, bytes] of LINES) {
-      expect(cut, name).toContainEqual([seen, bytes === undefined ? undefined : String(bytes)]);
+    for (const [, , seen, bytes] of LINES) {
+      expect(cut).toContainEqual([seen, bytes === undefined ? undefined : String(bytes)]);
     }
     expect(await metric(program, 'reflexarc_collect_truncated_lines_total{kind="file"}')).toBe(2);
     expect(await metric(program, 'reflexarc_collect_invalid_utf8_lines_total{kind="file"}')).toBe(
