@@ -147,6 +147,20 @@ describeDocker('remediation on Docker', () => {
       'refused:stopped_by_hand',
     ],
     [
+      'someone is just stopping',
+      async (id) => {
+        // Its process heeds no signal but the last.
+        containers.docker
+          .getContainer(id)
+          .stop({ t: 2 })
+          .catch(() => undefined);
+        await until('the signal', async () => (await inspect(id)).stoppedByHand === true);
+        expect((await inspect(id)).state).toBe('running');
+      },
+      {},
+      'refused:stopped_by_hand',
+    ],
+    [
       'someone paused',
       async (id) => {
         await containers.docker.getContainer(id).pause();
@@ -184,6 +198,46 @@ describeDocker('remediation on Docker', () => {
     await fire(before);
     await until(phase, () => phase.split('|').includes(phases().at(-1) ?? ''));
     expect(phases()).toHaveLength(1);
+  });
+
+  const compose = (project: string, service: string, nth: number): RunOptions => ({
+    Labels: {
+      'com.docker.compose.project': project,
+      'com.docker.compose.service': service,
+      'com.docker.compose.container-number': String(nth),
+    },
+  });
+
+  it('acts on the one replica that is broken', async () => {
+    const service = containers.name('shop');
+    const [broken = '', well = ''] = await Promise.all([
+      containers.run('shop-1', 'exec sleep 600', compose('a', service, 1)),
+      containers.run('shop-2', 'exec sleep 600', compose('a', service, 2)),
+    ]);
+    const before = await inspect(well);
+    await fire(await inspect(broken));
+    await last('verified');
+    expect((await inspect(well)).startedAt).toBe(before.startedAt);
+    expect(actions().every(({ target }) => target?.origin?.id === broken)).toBe(true);
+  });
+
+  it('acts on neither of two services of one name', async () => {
+    const service = containers.name('twice');
+    await containers.run('twice-b', 'exec sleep 600', compose('b', service, 1));
+    const one = await containers.run('twice-a', 'exec sleep 600', compose('a', service, 1));
+    await fire(await inspect(one));
+    await last('refused:ambiguous_target');
+  });
+
+  it('does not take for it what was made anew under its name', async () => {
+    const first = await containers.run('anew', 'exec sleep 600');
+    const before = await inspect(first);
+    await containers.docker.getContainer(first).remove({ force: true });
+    const second = await containers.run('anew', 'exec sleep 600');
+    const after = await inspect(second);
+    await fire(before);
+    await last('refused:changed');
+    expect((await inspect(second)).startedAt).toBe(after.startedAt);
   });
 
   /** What a container has mounted; without it, it can be stopped and not started. */
