@@ -84,6 +84,19 @@ const cases: readonly Case[] = [
     story: 'start die gap missed',
     byHand: 'unknown',
   },
+  { what: 'an end by QUIT', story: 'start kill:QUIT die', died: { by_hand: 'true' }, byHand: true },
+  {
+    what: 'a dump by QUIT, and a crash long after',
+    story: 'start kill:QUIT later die',
+    died: { by_hand: 'false' },
+    byHand: false,
+  },
+  {
+    what: 'QUIT as its own signal to stop, heeded late',
+    story: 'start kill:QUIT later die stop',
+    stopSignal: 'SIGQUIT',
+    byHand: true,
+  },
   { what: 'a pause and its end', story: 'start pause unpause die', byHand: false },
 ];
 

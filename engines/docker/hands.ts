@@ -14,6 +14,8 @@ interface Run {
   readonly began: Nanos | undefined;
   /** Someone asked for its end. */
   byHand: boolean;
+  /** When someone sent a signal that ends most, and has other uses, too. */
+  signalled: Nanos | undefined;
   /** We asked for its end. */
   byUs: boolean;
   oom: boolean;
@@ -27,7 +29,11 @@ export interface OwnCall {
   started: boolean;
 }
 
-const TERMINATING = new Set(['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGQUIT']);
+const TERMINATING = new Set(['SIGTERM', 'SIGKILL']);
+
+/** `docker kill -s QUIT` has a JVM write its threads, and ends others. Only a death soon after tells. */
+const MAYBE_TERMINATING = new Set(['SIGINT', 'SIGQUIT']);
+const SOON: Nanos = 30_000_000_000n;
 
 /** How much older than a death, at most, its cause is taken to be: ten seconds is the usual grace. */
 const MARGIN: Nanos = 30_000_000_000n;
@@ -74,7 +80,7 @@ export class Hands {
     const ours = this.#ours(event);
     const by: Record<string, string> = ours === undefined ? {} : { by: 'reflexarc' };
     if (action === 'start') {
-      this.#runs.set(id, { began: time, byHand: false, byUs: false, oom: false, died: undefined });
+      this.#runs.set(id, newRun(time));
       if (ours !== undefined) ours.started = true;
       if (ours?.kind === 'start') this.end(id, ours);
       return { attributes: by };
@@ -89,6 +95,7 @@ export class Hands {
         const ends = this.#terminates(event, stopSignal);
         if (ends && ours === undefined) run.byHand = true;
         if (ends && ours !== undefined) run.byUs = true;
+        if (!ends && MAYBE_TERMINATING.has(event.attributes['signal'] ?? '')) run.signalled = time;
         return { attributes: { ...by, by_hand: String(ours === undefined) } };
       }
       case 'stop':
@@ -109,6 +116,7 @@ export class Hands {
       }
       case 'die': {
         run.died = time;
+        if (run.signalled !== undefined && time - run.signalled < SOON) run.byHand = true;
         return {
           attributes: {
             // A death that we did not ask for is not ours, even in the middle of a restart.
@@ -166,7 +174,7 @@ export class Hands {
   #run(id: string): Run {
     const known = this.#runs.get(id);
     if (known !== undefined) return known;
-    const run = { began: undefined, byHand: false, byUs: false, oom: false, died: undefined };
+    const run = newRun(undefined);
     this.#runs.set(id, run);
     return run;
   }
@@ -190,6 +198,15 @@ export class Hands {
     );
   }
 }
+
+const newRun = (began: Nanos | undefined): Run => ({
+  began,
+  byHand: false,
+  signalled: undefined,
+  byUs: false,
+  oom: false,
+  died: undefined,
+});
 
 /** Whether an instance is in a later run than the newest that was seen. */
 function isNewer({ startedAt }: Described, { began, died }: Run): boolean {
