@@ -250,6 +250,30 @@ describe('after hours away', () => {
     expect(harness.runtime.calls).toHaveLength(1);
   });
 
+  it('does not take for news what alerting only says again', async () => {
+    const harness = make();
+    harness.runtime.add('web', { health: 'unhealthy' });
+    const evidence = [harness.evidence(harness.runtime.get('web'))];
+    const spec = { name: 'Sick', labels: { service: 'web' }, evidence } as const;
+    await harness.fire(spec);
+    harness.runtime.health('web', 'healthy');
+    await harness.clock.advance(30_000);
+    await harness.start();
+    await harness.fire({ ...spec, cause: 'evidence' });
+    expect(harness.phases).toEqual(['waiting:stale_view']);
+    expect(harness.runtime.calls).toEqual([]);
+  });
+
+  it('takes for news what only now has gone on for long enough', async () => {
+    const harness = make();
+    harness.runtime.add('web');
+    const evidence = [harness.evidence(harness.runtime.get('web'))];
+    await harness.clock.advance(300_000);
+    await harness.start();
+    await harness.fire({ name: 'Sick', labels: { service: 'web' }, evidence });
+    expect(harness.runtime.calls).toHaveLength(1);
+  });
+
   it('starts what is down still', async () => {
     const harness = make();
     harness.runtime.add('web');

@@ -139,10 +139,12 @@ async function decide(context: Context, one: Case, remediation: Remediation): Pr
   if (refusal !== undefined || live === undefined) {
     return refuse(context, one, refusal ?? { reason: 'changed', message: 'it is gone' });
   }
-  if (firing && !onTheWay && !isDown(live) && tracked.timestamp < context.since - FRESH) {
+  // At the start alerting says again what it knew: only newer evidence is news then.
+  const heard = tracked?.cause === 'transition' ? tracked.timestamp : one.evidenceAt;
+  if (firing && !onTheWay && !isDown(live) && heard < context.since - FRESH) {
     return wait(context, one, {
       reason: 'stale_view',
-      message: `nothing was heard of the alert since ${formatMillis(tracked.timestamp)}, and its target runs: it waits for news`,
+      message: `its newest evidence, of ${formatMillis(heard)}, is from before this process began, and it runs: newer is waited for`,
     });
   }
 
