@@ -45,6 +45,20 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/**
+ * The order of ending: who takes something in or acts; then what carries it on, and what was acted
+ * upon; the engines last. Those of one turn end side by side, since each may take seconds of the ten
+ * that there are: for a webhook or a request that hangs, a full disk, a process that stays.
+ */
+const TURNS = ['services', 'behind', 'store', 'bus'] as const;
+type Turn = (typeof TURNS)[number];
+
+interface Opened {
+  readonly name: string;
+  readonly turn: Turn;
+  readonly close: () => Promise<void>;
+}
+
 /** Opens the engines and starts the services on them; on a failure everything opened is closed. */
 export async function run(options: RunOptions): Promise<Running> {
   const { dir, log, services: wanted } = options;
@@ -57,7 +71,7 @@ export async function run(options: RunOptions): Promise<Running> {
     clock: systemClock,
   });
   const data = join(dir, 'data');
-  const opened: { name: string; close: () => Promise<void> }[] = [];
+  const opened: Opened[] = [];
   const services: Service[] = [];
   const reloads: (() => Promise<void>)[] = [];
   let url: string | undefined;
@@ -65,19 +79,24 @@ export async function run(options: RunOptions): Promise<Running> {
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => {
     stopping ??= (async () => {
-      for (const { name, close } of opened.toReversed()) {
+      const end = async ({ name, close }: Opened): Promise<void> => {
+        const began = systemClock.monotonic();
         try {
           await close();
+          log.debug({ component: name, ms: systemClock.monotonic() - began }, 'stopped');
         } catch (error) {
           log.error({ err: error, component: name }, 'did not stop cleanly');
         }
+      };
+      for (const turn of TURNS) {
+        await Promise.all(opened.filter((one) => one.turn === turn).map(end));
       }
     })();
     return stopping;
   };
-  const started = (service: Service): void => {
+  const started = (service: Service, turn: Turn = 'services'): void => {
     services.push(service);
-    opened.push({ name: service.name, close: () => service.stop() });
+    opened.push({ name: service.name, turn, close: () => service.stop() });
   };
 
   try {
@@ -87,7 +106,7 @@ export async function run(options: RunOptions): Promise<Running> {
       maxAge: config.bus.max_age,
       telemetry: telemetryOf('bus'),
     });
-    opened.push({ name: 'bus', close: () => embedded.close() });
+    opened.push({ name: 'bus', turn: 'bus', close: () => embedded.close() });
     const { bus, state } = embedded;
     const store = await openEmbeddedStore({
       folder: join(data, 'store'),
@@ -96,7 +115,7 @@ export async function run(options: RunOptions): Promise<Running> {
       memory: config.store.memory,
       telemetry: telemetryOf('store'),
     });
-    opened.push({ name: 'store', close: () => store.close() });
+    opened.push({ name: 'store', turn: 'store', close: () => store.close() });
 
     // The API comes first, so that /readyz tells what the start waits for. Without it a process
     // listens where it is told to, for its health and metrics.
@@ -114,7 +133,7 @@ export async function run(options: RunOptions): Promise<Running> {
       started(api);
     }
     if (wanted.has('ingest')) {
-      started(await startIngest({ telemetry: telemetryOf('ingest'), bus, store }));
+      started(await startIngest({ telemetry: telemetryOf('ingest'), bus, store }), 'behind');
     }
 
     const runtimes: Runtime[] = [];
@@ -122,7 +141,7 @@ export async function run(options: RunOptions): Promise<Running> {
       const telemetry = telemetryOf('docker');
       if (dockerWanted(config.sources.docker, log)) {
         const docker = await openDocker({ config: config.sources.docker, telemetry });
-        opened.push({ name: 'docker', close: () => docker.close() });
+        opened.push({ name: 'docker', turn: 'behind', close: () => docker.close() });
         runtimes.push(docker);
       }
       if (config.sources.processes.length > 0) {
@@ -131,7 +150,7 @@ export async function run(options: RunOptions): Promise<Running> {
           folder: join(data, 'processes'),
           telemetry: telemetryOf('processes'),
         });
-        opened.push({ name: 'processes', close: () => local.close() });
+        opened.push({ name: 'processes', turn: 'behind', close: () => local.close() });
         runtimes.push(local);
       }
     }

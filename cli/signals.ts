@@ -30,7 +30,9 @@ export async function stopOnSignals(
     );
     process.exit(1);
   });
+  const began = systemClock.monotonic();
   await running.stop();
+  log.info({ ms: Math.round(systemClock.monotonic() - began) }, 'drained');
   timer.cancel();
   clearInterval(alive);
 }

@@ -19,7 +19,7 @@ const GROUP_POLL = 25;
 /** How long a killed process may take to be gone, in milliseconds. */
 const KILL_TIMEOUT = 10_000;
 /** Of `stop_grace` so much is left when Reflexarc itself has ten seconds to end. */
-const CLOSE_GRACE = 5000;
+const CLOSE_GRACE = 3000;
 const CLOSE_GROUP_GRACE = 1000;
 
 /** Who wants it: a person through this engine, Reflexarc's own healing, or its end. */
