@@ -12,6 +12,8 @@ export interface Usage {
   /** Seconds of CPU, user and system, of all threads. */
   readonly cpu: number;
   readonly rssBytes: number;
+  /** Of it what is no file's: mapped files can be let go of when memory is short. */
+  readonly anonBytes: number;
   readonly peakRssBytes: number;
 }
 
@@ -27,6 +29,7 @@ export function usageOf(pid: number): Usage {
     // utime and stime are fields 14 and 15; the clock's tick is 100 Hz on every Linux of today.
     cpu: (Number(fields[11]) + Number(fields[12])) / 100,
     rssBytes: kib('VmRSS') * 1024,
+    anonBytes: kib('RssAnon') * 1024,
     peakRssBytes: kib('VmHWM') * 1024,
   };
 }
