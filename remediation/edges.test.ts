@@ -47,6 +47,45 @@ describe('an alert that ends because its window moved on', () => {
   });
 });
 
+describe('what became well while it waited for its turn', () => {
+  async function sickAgain(harness: Harness): Promise<void> {
+    harness.runtime.add('web', { health: 'unhealthy' });
+    await harness.start();
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')] });
+    await harness.clock.advance(20_000);
+    harness.runtime.health('web', 'unhealthy');
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')], cause: 'evidence' });
+    await harness.clock.advance(30_000);
+    harness.runtime.health('web', 'healthy');
+    await harness.clock.advance(300_000);
+  }
+
+  it('is not restarted for evidence of old, though the alert fires on', async () => {
+    const harness = make();
+    await sickAgain(harness);
+    expect(harness.runtime.calls).toHaveLength(1);
+    expect(harness.phases.slice(-2)).toEqual(['waiting:cooldown', 'waiting:stale_view']);
+    const on = [harness.runtime.get('web')];
+    await harness.fire({ name: 'Sick', on, state: 'resolved' });
+    expect(harness.phases.at(-1)).toBe('closed:resolved');
+  });
+
+  it('is restarted as soon as there is newer', async () => {
+    const harness = make();
+    await sickAgain(harness);
+    await harness.fire({ name: 'Sick', on: [harness.runtime.get('web')], cause: 'evidence' });
+    expect(harness.runtime.calls).toHaveLength(2);
+  });
+
+  it('is restarted as soon as it is unhealthy again', async () => {
+    const harness = make();
+    await sickAgain(harness);
+    harness.runtime.health('web', 'unhealthy');
+    await harness.settle();
+    expect(harness.runtime.calls).toHaveLength(2);
+  });
+});
+
 describe('evidence that names no start', () => {
   it('speaks of no run that began after it', async () => {
     const harness = make();

@@ -1,6 +1,7 @@
 import type { Instance } from '../core/contracts/runtime.ts';
 import { messageOf } from '../core/errors.ts';
 import type { ActionReason } from '../core/records/action.ts';
+import type { AlertRecord } from '../core/records/alert.ts';
 import { formatMillis } from '../core/time.ts';
 import { type Acted, act, resume, STALE_RETRY } from './act.ts';
 import { type Case, serviceKey } from './case.ts';
@@ -67,8 +68,22 @@ export async function climb(context: Context, one: Case): Promise<void> {
   }
 }
 
-/** Older than this when we began, an alert tells what was, and not what is. */
+/** Evidence that is older may tell what was, and not what is. */
 const FRESH = 10_000;
+
+/**
+ * Whether an alert speaks of what is over by all that can be seen, for a target that is not down. It
+ * may fire on all the same: its window looks back, or nobody evaluated it while we were away.
+ */
+function isPast(context: Context, one: Case, alert: AlertRecord, step: RestartStep): boolean {
+  const now = context.clock.now();
+  // At the start alerting says again what it knew: only newer evidence is news then.
+  const heard = alert.cause === 'transition' ? alert.timestamp : one.evidenceAt;
+  if (heard < context.since - FRESH) return true;
+  // After a wait it takes what a step must show to be verified.
+  const waited = now - one.openedAt > FRESH && alert.evidence.length > 0;
+  return waited && one.evidenceAt < now - Math.max(FRESH, step.verify.healthyFor);
+}
 
 /** For a step that was begun, and is no longer in the file. */
 const FALLBACK: RestartStep = { kind: 'restart', verify: { within: 60_000, healthyFor: 10_000 } };
@@ -139,12 +154,10 @@ async function decide(context: Context, one: Case, remediation: Remediation): Pr
   if (refusal !== undefined || live === undefined) {
     return refuse(context, one, refusal ?? { reason: 'changed', message: 'it is gone' });
   }
-  // At the start alerting says again what it knew: only newer evidence is news then.
-  const heard = tracked?.cause === 'transition' ? tracked.timestamp : one.evidenceAt;
-  if (firing && !onTheWay && !isDown(live) && heard < context.since - FRESH) {
+  if (firing && !onTheWay && !isDown(live) && isPast(context, one, tracked, step)) {
     return wait(context, one, {
       reason: 'stale_view',
-      message: `its newest evidence, of ${formatMillis(heard)}, is from before this process began, and it runs: newer is waited for`,
+      message: `it runs, and its newest evidence is of ${formatMillis(one.evidenceAt)}: newer is waited for`,
     });
   }
 
