@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
 import type { ProcessConfig } from '../../core/config/reflexarc.ts';
 import { messageOf, ReflexarcError } from '../../core/errors.ts';
+import { withNothingInherited } from './descriptors.ts';
 
 export type HealthConfig = NonNullable<ProcessConfig['health']>;
 export type HealthStatus = 'starting' | 'healthy' | 'unhealthy';
@@ -155,7 +156,14 @@ const execProbe =
   (signal) =>
     new Promise((resolve, reject) => {
       const [file = '', ...args] = command;
-      const child = spawn(file, args, { cwd, env, stdio: 'ignore', detached: true });
+      const child = withNothingInherited((rest) =>
+        spawn(file, args, {
+          cwd,
+          env,
+          stdio: ['ignore', 'ignore', 'ignore', ...rest],
+          detached: true,
+        }),
+      );
       const onAbort = (): void => {
         try {
           if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');

@@ -21,6 +21,7 @@ import type { ProcessConfig } from '../../core/config/reflexarc.ts';
 import type { Instance, Runtime, RuntimeEvent } from '../../core/contracts/runtime.ts';
 import { ManualClock } from '../../core/testing/clock.ts';
 import { until } from '../../test/support/wait.ts';
+import { openIn } from '../embedded/testing.ts';
 import { openLocal } from './local.ts';
 import { identityOf } from './proc.ts';
 
@@ -145,6 +146,36 @@ describe('what a process started', () => {
     await runtime.close();
     await gone(pid);
     expect(existsSync(join(folder, 'data/web/run.json'))).toBe(false);
+  });
+});
+
+describe.runIf(process.platform === 'linux')('files that the program has open', () => {
+  it('are open in no process and in no health check', async () => {
+    const own = join(folder, 'own');
+    const embedded = await openIn(own);
+    try {
+      const list = (to: string): string => `ls -l /proc/$$/fd >${to}.new; mv ${to}.new ${to}`;
+      await open([
+        config({
+          script: `${list('process')}; sleep 100`,
+          health: {
+            exec: ['sh', '-c', list('health')],
+            interval: 10,
+            timeout: 5000,
+            retries: 1,
+            start_period: 0,
+          },
+        }),
+      ]);
+      for (const name of ['process', 'health']) {
+        const file = join(folder, name);
+        await until(name, () => existsSync(file));
+        expect(read(file)).toContain('0 -> ');
+        expect(read(file)).not.toContain(own);
+      }
+    } finally {
+      await embedded.close();
+    }
   });
 });
 

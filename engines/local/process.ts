@@ -7,6 +7,7 @@ import type { Instance, InstanceStats, RuntimeEvent } from '../../core/contracts
 import { messageOf, ReflexarcError, throwIfAborted } from '../../core/errors.ts';
 import type { Telemetry } from '../../core/service.ts';
 import { formatRfc3339 } from '../../core/time.ts';
+import { withNothingInherited } from './descriptors.ts';
 import { configHash, ProcessFiles, type RunRecord } from './files.ts';
 import { HealthCheck, type Probe, probeOf } from './health.ts';
 import { endOf, groupAlive, identityOf, orphansOf, readStats } from './proc.ts';
@@ -196,13 +197,15 @@ export class LocalProcess {
     const output = this.#files.open();
     let child: ChildProcess;
     try {
-      child = spawn(file, args, {
-        cwd,
-        env: this.#env,
-        // The leader of a session and group of its own, so that all it starts can be ended with it.
-        detached: true,
-        stdio: ['ignore', output.stdout, output.stderr],
-      });
+      child = withNothingInherited((rest) =>
+        spawn(file, args, {
+          cwd,
+          env: this.#env,
+          // The leader of a session and group of its own, so that all it starts can be ended with it.
+          detached: true,
+          stdio: ['ignore', output.stdout, output.stderr, ...rest],
+        }),
+      );
     } finally {
       output.close();
     }
