@@ -292,22 +292,14 @@ export class Texts implements ColumnData {
   /** What stands between the quotes of a JSON text; it is valid. */
   unescape(row: number, bytes: Uint8Array, from: number, to: number): void {
     this.#reserve(to - from);
-    const own = this.#own;
-    let at = this.#used;
-    for (let i = from; i < to; i++) {
-      let byte = bytes[i] ?? 0;
-      if (byte === 92) {
-        byte = ESCAPED[bytes[++i] ?? 0] ?? 0;
-        if (byte === 0) {
-          const text = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString();
-          this.set(row, JSON.parse(`"${text}"`) as string);
-          return;
-        }
-      }
-      own[at++] = byte;
+    const end = unescaped(bytes, from, to, this.#own, this.#used);
+    if (end === -1) {
+      const text = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString();
+      this.set(row, JSON.parse(`"${text}"`) as string);
+      return;
     }
-    this.refer(row, 0, this.#used, at - this.#used);
-    this.#used = at;
+    this.refer(row, 0, this.#used, end - this.#used);
+    this.#used = end;
   }
 
   #reserve(bytes: number): void {
@@ -390,6 +382,26 @@ function wordOf(bytes: Uint8Array, at: number, length: number): number {
   if (length > 2) word |= (bytes[at + 2] ?? 0) << 16;
   if (length > 3) word |= (bytes[at + 3] ?? 0) << 24;
   return word;
+}
+
+/** @returns where it ends in `out`; -1: it has an escape that is more than one letter */
+function unescaped(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  out: Uint8Array,
+  at: number,
+): number {
+  let end = at;
+  for (let index = from; index < to; index++) {
+    let byte = bytes[index] ?? 0;
+    if (byte === 92) {
+      byte = ESCAPED[bytes[++index] ?? 0] ?? 0;
+      if (byte === 0) return -1;
+    }
+    out[end++] = byte;
+  }
+  return end;
 }
 
 /** What the byte after a backslash stands for; 0: look at it as a whole. */

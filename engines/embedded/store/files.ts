@@ -1,5 +1,6 @@
 import {
   closeSync,
+  fchmodSync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -23,9 +24,11 @@ export function syncFolder(folder: string): void {
   }
 }
 
+/** Of another's making, which did not ask who may read it: from here on its owner alone. */
 export function syncFile(path: string): void {
   const fd = openSync(path, 'r+');
   try {
+    fchmodSync(fd, 0o600);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
@@ -35,7 +38,7 @@ export function syncFile(path: string): void {
 /** All or nothing: written beside, synced, renamed over, folder synced. */
 export function replaceFile(path: string, bytes: Uint8Array): void {
   const temporary = `${path}.tmp`;
-  const fd = openSync(temporary, 'w');
+  const fd = openSync(temporary, 'w', 0o600);
   try {
     writeAll(fd, bytes);
     fsyncSync(fd);

