@@ -640,6 +640,24 @@ receivers:
   });
 });
 
+it('tells how a heal ended that took longer than its alert', async () => {
+  const hook = await receiver();
+  const arc = await setUp({ 'rules/web.yaml': refused('200ms'), 'notify.yaml': notify(hook.url) });
+  await arc.start();
+  await arc.log('refused');
+  await waitFor(() => hook.got.length === 2 && arc.alerts.length === 2);
+  expect(hook.got.map(({ status }) => status)).toEqual(['firing', 'resolved']);
+  await arc.act({ phase: 'refused', reason: 'changed' }, arc.alerts[0]!);
+  await arc.act({ phase: 'exhausted', message: 'it did not help' }, arc.alerts[0]!);
+  await waitFor(() => hook.got.length === 3);
+  expect(hook.got[2]).toMatchObject({
+    status: 'resolved',
+    alerts: [
+      { status: 'resolved', annotations: { remediation: 'restart-crashed: it did not help' } },
+    ],
+  });
+});
+
 it('a standby takes over when the leader is gone, and only then', async () => {
   const arc = await setUp({ 'rules/web.yaml': refused('1h').replace('[1s]', '[1h]') });
   const first = await arc.start();

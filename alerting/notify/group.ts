@@ -76,10 +76,10 @@ export class AlertGroup {
     else if (this.#timer === undefined) this.#arm(this.route.groupWait);
   }
 
-  /** Tells those who know that it fires, or are just being told, at once. */
+  /** Tells those who know of it, or are just being told, at once. */
   update(fingerprint: string): void {
     for (const way of this.#ways) {
-      const known = this.#notified(way)?.firing.includes(fingerprint) === true;
+      const known = this.#told(way).has(fingerprint);
       // What is on its way may have been written before this news came.
       const onItsWay = way.running !== undefined && this.#alerts.has(fingerprint);
       if (!known && !onItsWay) continue;
@@ -193,13 +193,21 @@ export class AlertGroup {
     if (last === undefined) return firing.length > 0;
     const known = new Set(last.firing);
     if (firing.some((each) => !known.has(each))) return true;
+    const told = this.#told(way);
+    if ([...way.updates].some((each) => told.has(each))) return true;
     if (firing.length === 0) return last.firing.length > 0;
-    if ([...way.updates].some((each) => known.has(each))) return true;
     if (way.sender.integration.sendResolved) {
       const ended = new Set(last.resolved);
       if (resolved.some((each) => known.has(each) || !ended.has(each))) return true;
     }
     return this.#deps.telemetry.clock.now() - last.at >= this.route.repeatInterval;
+  }
+
+  /** Alerts that its receiver was told of: that they fire, and, if it hears that, that they ended. */
+  #told(way: Way): ReadonlySet<string> {
+    const last = this.#notified(way);
+    const { sendResolved } = way.sender.integration;
+    return new Set([...(last?.firing ?? []), ...(sendResolved ? (last?.resolved ?? []) : [])]);
   }
 
   #notified(way: Way): Notified | undefined {

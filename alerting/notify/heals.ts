@@ -19,6 +19,8 @@ export interface Heal {
 export interface HealNews extends Heal {
   /** Whether people are to be told at once. */
   readonly tell: boolean;
+  /** Whether that is how it ended, which they are told though the alert has ended before. */
+  readonly ended: boolean;
 }
 
 /** How the heal of each alert goes on, by fingerprint: the newest word of remediation. */
@@ -63,7 +65,8 @@ export class Heals {
     const heal: Heal = { text, phase, at, told: isNew ? [...before, obstacle] : before };
     this.#heals.set(fingerprint, heal);
     await this.#state.put([{ key: PREFIX + fingerprint, value: heal }]);
-    return { ...heal, tell: ENDS.has(phase) || isNew };
+    const ended = ENDS.has(phase);
+    return { ...heal, tell: ended || isNew, ended };
   }
 
   async prune(isOld: (fingerprint: string, heal: Heal) => boolean): Promise<void> {

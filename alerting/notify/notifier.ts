@@ -206,9 +206,11 @@ export class Notifier {
           continue;
         }
         const { fingerprint } = action.alert;
-        const since = this.#alerts.get(fingerprint)?.startsAt ?? Number.NEGATIVE_INFINITY;
-        const heal = await this.#heals.take(action, since);
+        const alert = this.#alerts.get(fingerprint);
+        const heal = await this.#heals.take(action, alert?.startsAt ?? Number.NEGATIVE_INFINITY);
         if (heal?.tell !== true) continue;
+        // Everybody was told that it ended, and forgot it.
+        if (heal.ended && alert?.endsAt !== undefined) this.#route(alert);
         for (const group of this.#groups.values()) group.update(fingerprint);
       }
     }
