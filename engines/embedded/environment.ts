@@ -27,6 +27,10 @@ export interface EnvironmentOptions {
 // What must be free for an error to have another reason than a full disk.
 const SPARE_BYTES = 1024 * 1024;
 
+// Lines may hold what only their owner may read. lmdb-js passes it on for the file and its lock
+// file (env.cpp), but does not declare it.
+const OWNER_ONLY = { permissionsMode: 0o600 };
+
 /**
  * An lmdb file. Several tables, one commit at a time, durable when it resolves.
  *
@@ -63,6 +67,7 @@ export class Environment {
     const { file, tables, mapSize } = this.#options;
     try {
       const root = open<Buffer, Key>({
+        ...OWNER_ONLY,
         path: file,
         noSubdir: true,
         maxDbs: tables.length + 1,

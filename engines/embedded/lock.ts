@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { pid } from 'node:process';
@@ -29,7 +29,10 @@ export function lockFolder(folder: string, now: number): FolderLock {
   const file = join(folder, 'lock');
   let database: DatabaseSync | undefined;
   try {
+    const fresh = !existsSync(file);
     database = new DatabaseSync(file, { timeout: 0 });
+    // By its path: opening and closing it here would give up the lock that this process may hold.
+    if (fresh) chmodSync(file, 0o600);
     database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE');
   } catch (error) {
     if (database?.isOpen === true) database.close();
@@ -48,7 +51,9 @@ export function lockFolder(folder: string, now: number): FolderLock {
 
 function signOwner(owner: string, now: number): void {
   try {
-    writeFileSync(owner, JSON.stringify({ pid, host: hostname(), since: formatMillis(now) }));
+    writeFileSync(owner, JSON.stringify({ pid, host: hostname(), since: formatMillis(now) }), {
+      mode: 0o600,
+    });
   } catch {
     // A full disk is no reason not to start: the next one's message then names nobody.
     rmSync(owner, { force: true });
@@ -57,7 +62,7 @@ function signOwner(owner: string, now: number): void {
 
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'EEXIST' || code === 'ENOTDIR') {

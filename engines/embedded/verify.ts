@@ -69,7 +69,7 @@ export function damaged(
 export function markClosed(folder: string, files: readonly string[]): void {
   const marks = Object.fromEntries(files.map((file) => [basename(file), look(file)]));
   try {
-    writeFileSync(join(folder, MARK), JSON.stringify(marks));
+    writeFileSync(join(folder, MARK), JSON.stringify(marks), { mode: 0o600 });
   } catch {
     // A full disk: then the files are walked at the next start, and that is all.
     rmSync(join(folder, MARK), { force: true });

@@ -56,8 +56,8 @@ export class ProcessFiles {
   /** Opens both files to append to, after rotating what is too large. */
   open(): { stdout: number; stderr: number; close(): void } {
     for (const path of [this.stdout, this.stderr]) rotate(path);
-    const stdout = openSync(this.stdout, 'a', 0o640);
-    const stderr = openSync(this.stderr, 'a', 0o640);
+    const stdout = openSync(this.stdout, 'a', 0o600);
+    const stderr = openSync(this.stderr, 'a', 0o600);
     return {
       stdout,
       stderr,
@@ -90,7 +90,7 @@ export class ProcessFiles {
   /** At once and not by and by: a process whose record is missing would be started twice. */
   writeRecord(record: RunRecord): void {
     const next = `${this.#record}.new`;
-    writeFileSync(next, JSON.stringify(record));
+    writeFileSync(next, JSON.stringify(record), { mode: 0o600 });
     renameSync(next, this.#record);
   }
 

@@ -136,7 +136,7 @@ export class Dictionary {
     const path = pathOf(this.#folder, this.#number);
     const text = Buffer.from(fresh.map(encode).join(''));
     if (sizeOf(path) > this.#bytes) truncateSync(path, this.#bytes);
-    await appendFile(path, text);
+    await appendFile(path, text, { mode: 0o600 });
     await sync(path);
     this.#bytes += text.length;
     this.#fresh = this.#fresh.slice(fresh.length);
