@@ -155,7 +155,20 @@ describe('docker logs', () => {
     expect(bus.logs()[1]?.fields).toEqual({ 'reflexarc.truncated_bytes': 4003 - 1000 });
     const dead = bus.logs('dead-letters');
     expect(dead.map((record) => record.line)).toEqual(['not json', '{"log":1}']);
-    expect(dead[0]?.fields).toMatchObject({ 'log.file.path': path });
+    expect(dead[0]?.fields).toMatchObject({
+      'log.file.path': path,
+      'reflexarc.metadata': {
+        reason: expect.stringContaining('not a line of a json-file log') as string,
+        topic: 'logs',
+        file: path,
+        offset: expect.stringMatching(/^\d+$/) as string,
+      },
+    });
+    expect(dead[0]?.stream.labels).toEqual({
+      ...bus.logs()[0]?.stream.labels,
+      stream: 'dead-letters',
+      level: 'error',
+    });
     expect(await metric('dead_letters_total')).toContain('{reason="not_json"} 2');
     expect(await metric('truncated_lines_total')).toMatch(/ 1$/);
   });
@@ -503,6 +516,15 @@ describe('a bus', () => {
     await start();
     await until(() => lines().length === 2);
     expect(lines()).toEqual(['a', 'c']);
+    const [dead] = bus.logs('dead-letters');
+    const [line] = bus.logs();
     expect(bus.logs('dead-letters')).toHaveLength(1);
+    expect(dead?.stream.labels).toEqual({
+      ...line?.stream.labels,
+      stream: 'dead-letters',
+      level: 'error',
+    });
+    expect(dead?.id).not.toBe(line?.id);
+    expect(dead?.fields?.['reflexarc.metadata']).toMatchObject({ reason: 'too large' });
   });
 });

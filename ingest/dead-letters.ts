@@ -6,6 +6,7 @@ import { formatRfc3339, millisToNanos } from '../core/time.ts';
 
 /** What is kept of a record's text, so that the letter itself always fits into a message. */
 const MOST = 64 * 1024;
+const MOST_LABEL = 256;
 
 /**
  * A record that can never be stored, as a log record that always can. It is the same at every
@@ -19,16 +20,19 @@ export function deadLetter(rejected: Rejected, delivery: Delivery): LogRecord {
   const whole = Buffer.from(rejected.original);
   const kept = whole.subarray(0, MOST);
   const line = kept.toString();
+  const reason = rejected.reason.slice(0, 1024);
   return {
     id: `dead.${topic}.${partition}.${offset}.${rejected.line}`,
     timestamp: formatRfc3339(millisToNanos(Math.max(0, message?.timestamp ?? 0))),
     line,
     stream: {
-      labels: { service: 'reflexarc', stream: 'dead-letters', topic, level: 'error' },
-      resource: { 'service.name': 'reflexarc', 'log.level': 'error' },
+      labels: { ...knownOf(whole), stream: 'dead-letters', topic, level: 'error' },
+      resource: { 'log.level': 'error' },
     },
     fields: {
-      'error.message': rejected.reason.slice(0, 1024),
+      'error.message': reason,
+      // What a query shows beside the line.
+      [FIELD.metadata]: { reason, topic, partition: String(partition), offset: String(offset) },
       'reflexarc.topic': topic,
       'reflexarc.partition': partition,
       'reflexarc.offset': offset,
@@ -38,6 +42,27 @@ export function deadLetter(rejected: Rejected, delivery: Delivery): LogRecord {
       ...(Buffer.from(line).equals(kept) ? {} : { 'reflexarc.original': kept.toString('base64') }),
     },
   };
+}
+
+/** Whose it is, as far as it says so itself: a document that lacks something else. */
+function knownOf(original: Buffer): Record<string, string> {
+  const known: Record<string, string> = { service: 'reflexarc' };
+  let document: unknown;
+  try {
+    document = JSON.parse(original.toString());
+  } catch {
+    return known;
+  }
+  if (typeof document !== 'object' || document === null) return known;
+  const fields = document as Readonly<Record<string, unknown>>;
+  const labels = (fields['labels'] ?? {}) as Readonly<Record<string, unknown>>;
+  for (const name of ['service', 'container', 'host']) {
+    const value = [labels[name], fields[`${name}.name`]].find(
+      (one) => typeof one === 'string' && one !== '' && one.length <= MOST_LABEL,
+    );
+    if (typeof value === 'string') known[name] = value;
+  }
+  return known;
 }
 
 /** One message a letter: each is small, whatever there are of them. */

@@ -132,12 +132,58 @@ describe('ingest', () => {
       fields: { 'reflexarc.topic': 'logs', 'reflexarc.offset': 1, 'reflexarc.line': 0 },
     });
     expect(found[1]?.fields?.['reflexarc.original']).toBe(odd.toString('base64'));
-    expect(await lines()).toEqual(['line 1']);
+    expect(
+      (await rows([{ name: 'service', op: '=', value: 'web' }])).map(({ line }) => line),
+    ).toEqual(['line 1']);
     await until('its count', async () =>
       (await metrics.metrics()).includes(
         'reflexarc_ingest_rejected_total{topic="logs",reason="not_json"} 1',
       ),
     );
+  });
+
+  it('stores dead letters as lines that a query finds, with their reason, once', async () => {
+    const own = Buffer.from('{"service.name":"web","host.name":"h","message":"no time"}');
+    await bus.publish('logs', [{ key: 'k', value: own, records: 1 }]);
+    const letter = encodeLogs([
+      {
+        ...record(7),
+        id: 'letter',
+        line: 'no json',
+        stream: { labels: { service: 'web', stream: 'dead-letters' }, resource: {} },
+      },
+    ]);
+    await bus.publish('dead-letters', [{ key: 'k', value: letter, records: 1 }]);
+    await bus.publish('dead-letters', [{ key: 'k', value: letter, records: 1 }]);
+    await start();
+    const found = await until('both', async () => {
+      const some = await rows([{ name: 'stream', op: '=', value: 'dead-letters' }]);
+      return some.length === 2 && some;
+    });
+    expect(found.map(({ line }) => line)).toEqual(['no json', own.toString()]);
+    expect(found[1]).toMatchObject({
+      labels: { service: 'web', host: 'h', stream: 'dead-letters', level: 'error' },
+      metadata: {
+        reason: expect.stringContaining('timestamp') as string,
+        topic: 'logs',
+        offset: '0',
+      },
+    });
+    await ingest?.stop();
+    expect(await store.position('ingest', 'dead-letters', 0)).toBe(3);
+  });
+
+  it('makes no dead letter of a dead letter', async () => {
+    await bus.publish('dead-letters', [{ key: 'k', value: Buffer.from('bad'), records: 1 }]);
+    await start();
+    await until('its count', async () =>
+      (await metrics.metrics()).includes(
+        'reflexarc_ingest_rejected_total{topic="dead-letters",reason="not_json"} 1',
+      ),
+    );
+    await ingest?.stop();
+    expect(await store.position('ingest', 'dead-letters', 0)).toBe(1);
+    expect(await letters(1)).toEqual([]);
   });
 
   it('writes no position before the dead letters are on the bus', async () => {

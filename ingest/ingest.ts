@@ -1,4 +1,4 @@
-import type { Bus, Delivery, Outcome, Subscription } from '../core/contracts/bus.ts';
+import type { Bus, Delivery, Outcome, Subscription, Topic } from '../core/contracts/bus.ts';
 import type {
   AppendResult,
   BusPosition,
@@ -17,7 +17,9 @@ import { deadLetters, kindOf } from './dead-letters.ts';
 import { type IngestMetrics, ingestMetrics } from './metrics.ts';
 
 const GROUP = 'ingest';
-const TOPICS: readonly StoredTopic[] = ['logs', 'metrics', 'alerts', 'actions'];
+const TOPICS: readonly Topic[] = ['logs', 'metrics', 'alerts', 'actions', 'dead-letters'];
+/** Dead letters are log records. */
+const storedAs = (topic: Topic): StoredTopic => (topic === 'dead-letters' ? 'logs' : topic);
 const RETAIN_EVERY = 60_000;
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 10_000;
@@ -48,7 +50,7 @@ class Ingest implements Service {
   readonly name = 'ingest';
   readonly #deps: IngestDeps;
   readonly #metrics: IngestMetrics;
-  readonly #subscriptions = new Map<StoredTopic, Subscription>();
+  readonly #subscriptions = new Map<Topic, Subscription>();
   /** By topic and partition: what is done and not in the store yet. */
   readonly #done = new Map<string, BusPosition>();
   /** By topic and partition: why it waits, and how long the next pause is. */
@@ -85,7 +87,7 @@ class Ingest implements Service {
     this.#housekeeping = this.#keepHouse();
   }
 
-  async #positions(topic: StoredTopic): Promise<(number | undefined)[]> {
+  async #positions(topic: Topic): Promise<(number | undefined)[]> {
     const positions: (number | undefined)[] = [];
     for (;;) {
       const from = positions.length;
@@ -99,7 +101,7 @@ class Ingest implements Service {
     }
   }
 
-  async #handle(topic: StoredTopic, delivery: Delivery): Promise<Outcome> {
+  async #handle(topic: Topic, delivery: Delivery): Promise<Outcome> {
     const key = `${topic}/${delivery.partition}`;
     const first = delivery.messages[0]?.offset ?? 0;
     try {
@@ -123,14 +125,14 @@ class Ingest implements Service {
     }
   }
 
-  async #store(topic: StoredTopic, key: string, delivery: Delivery): Promise<void> {
+  async #store(topic: Topic, key: string, delivery: Delivery): Promise<void> {
     const { clock } = this.#deps.telemetry;
     const values = delivery.messages.map(({ value }) => value);
     const began = clock.monotonic();
     const lines = linesOf(topic, values);
     // Lines first: as long as they are missing, the records they tell of count as not delivered.
     if (lines.length > 0) await this.#deps.store.append('logs', [encodeLogs(lines)]);
-    const result = await this.#deps.store.append(topic, values, this.#done.get(key));
+    const result = await this.#deps.store.append(storedAs(topic), values, this.#done.get(key));
     if (result.rejected.length > 0) await this.#bury(topic, result, delivery);
     const last = delivery.messages.at(-1)?.offset ?? 0;
     this.#done.set(key, {
@@ -142,9 +144,14 @@ class Ingest implements Service {
     this.#count(topic, result, values, (clock.monotonic() - began) / 1000);
   }
 
-  async #bury(topic: StoredTopic, result: AppendResult, delivery: Delivery): Promise<void> {
+  async #bury(topic: Topic, result: AppendResult, delivery: Delivery): Promise<void> {
     const { rejected } = result;
-    await this.#deps.bus.publish('dead-letters', deadLetters(rejected, delivery), delivery.signal);
+    // One that cannot be stored either would come back for ever.
+    const again = topic !== 'dead-letters';
+    if (again) {
+      const letters = deadLetters(rejected, delivery);
+      await this.#deps.bus.publish('dead-letters', letters, delivery.signal);
+    }
     for (const { reason } of rejected)
       this.#metrics.rejected.inc({ topic, reason: kindOf(reason) });
     this.#deps.telemetry.log.warn(
@@ -154,12 +161,14 @@ class Ingest implements Service {
         records: rejected.length,
         reason: rejected[0]?.reason,
       },
-      'records cannot be stored; they are on the topic dead-letters',
+      again
+        ? 'records cannot be stored: they are dead letters, see {stream="dead-letters"}'
+        : 'dead letters cannot be stored; they are dropped',
     );
   }
 
   #count(
-    topic: StoredTopic,
+    topic: Topic,
     { stored, repeated, rejected }: AppendResult,
     values: readonly Uint8Array[],
     seconds: number,
@@ -233,7 +242,7 @@ class Ingest implements Service {
     await this.#housekeeping;
     for (const position of this.#done.values()) {
       try {
-        await this.#deps.store.append(position.topic as StoredTopic, [], position);
+        await this.#deps.store.append(storedAs(position.topic), [], position);
       } catch (error) {
         // The next start repeats one delivery, and the store knows its rows.
         this.#deps.telemetry.log.warn({ err: error, position }, 'cannot keep the position');
@@ -243,7 +252,7 @@ class Ingest implements Service {
 }
 
 /** Alerts and actions are lines, too. What is no record is the store's to refuse. */
-function linesOf(topic: StoredTopic, values: readonly Uint8Array[]): LogRecord[] {
+function linesOf(topic: Topic, values: readonly Uint8Array[]): LogRecord[] {
   const lines: LogRecord[] = [];
   const add = (make: () => LogRecord): void => {
     try {

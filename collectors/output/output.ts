@@ -1,6 +1,8 @@
+import { crc32 } from 'node:zlib';
 import type { BusWriter, Outgoing, Topic } from '../../core/contracts/bus.ts';
 import { isReflexarcError, messageOf, ReflexarcError } from '../../core/errors.ts';
-import { encodeLog } from '../../core/records/codec.ts';
+import { decodeLogs, encodeLog, StreamCache } from '../../core/records/codec.ts';
+import { FIELD, type Stream } from '../../core/records/log.ts';
 import type { Telemetry } from '../../core/service.ts';
 import { formatRfc3339 } from '../../core/time.ts';
 import type { Measures } from '../measures.ts';
@@ -166,18 +168,26 @@ export class Output {
           'a record is larger than the bus takes; dropped',
         );
         if (topic === 'dead-letters') return;
-        await this.#publish('dead-letters', [this.#tooLarge(message, error)]);
+        await this.#publish('dead-letters', [this.#tooLarge(topic, message, error)]);
       }
     }
   }
 
-  #tooLarge(message: Outgoing, error: ReflexarcError): Outgoing {
+  #tooLarge(topic: Topic, message: Outgoing, error: ReflexarcError): Outgoing {
+    const [record] = topic === 'logs' ? decodeLogs(message.value, new StreamCache()).records : [];
     const text = Buffer.from(message.value.subarray(0, DEAD_LETTER_BYTES));
     this.#measures.deadLetters.inc({ reason: 'too_large' });
     return deadLetter(
       message.key,
       formatRfc3339(this.#telemetry.clock.nowNanos()),
-      { source: message.key, id: `${message.key}.too_large`, line: text.toString() },
+      {
+        topic,
+        source: message.key,
+        // Its own id is the line's; without one it is told apart by what it holds.
+        id: `${record?.id ?? `${message.key}.${crc32(message.value)}`}.too_large`,
+        line: text.toString(),
+        stream: deadStream(record?.stream),
+      },
       error.message,
     );
   }
@@ -194,20 +204,47 @@ function halves(message: Outgoing): Outgoing[] {
   ];
 }
 
+/** Where lines are that cannot be read of a stream: beside it, under the label `stream`. */
+function deadStream(of: Stream | undefined): Stream {
+  const { labels, resource } = of ?? { labels: { service: 'reflexarc' }, resource: {} };
+  return {
+    labels: { ...labels, stream: 'dead-letters', level: 'error' },
+    resource: { ...resource, 'log.level': 'error' },
+  };
+}
+
 /** A line that is no record, as a log record on `dead-letters`, with the original text. */
 export function deadLetter(
   key: string,
   timestamp: string,
-  from: { source: string; id: string; line: string; file?: string; offset?: number },
+  from: {
+    topic: Topic;
+    source: string;
+    id: string;
+    line: string;
+    stream: Stream;
+    file?: string;
+    offset?: number;
+  },
   reason: string,
 ): Outgoing {
   const text = encodeLog({
     timestamp,
     id: from.id,
     line: from.line,
-    stream: { labels: {}, resource: { 'reflexarc.source': from.source } },
+    stream: {
+      labels: from.stream.labels,
+      resource: { ...from.stream.resource, 'reflexarc.source': from.source },
+    },
     fields: {
       'error.message': reason,
+      // What a query shows beside the line.
+      [FIELD.metadata]: {
+        reason,
+        topic: from.topic,
+        ...(from.file === undefined ? {} : { file: from.file }),
+        ...(from.offset === undefined ? {} : { offset: String(from.offset) }),
+      },
       ...(from.file === undefined ? {} : { 'log.file.path': from.file }),
       ...(from.offset === undefined ? {} : { 'log.offset': from.offset }),
     },

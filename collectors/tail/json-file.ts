@@ -90,6 +90,7 @@ export function jsonFileFramer(options: JsonFileOptions): Framer {
             source: file.source,
             id: lineId(file.id, offset),
             line: text.slice(0, DEAD_LETTER_CHARS),
+            stream: streams().get(file, 'dead-letters', 'error', undefined),
             file: file.path,
             offset,
           },

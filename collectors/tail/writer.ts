@@ -67,12 +67,19 @@ export class LogWriter {
 
   dead(
     timestamp: string,
-    from: { source: string; id: string; line: string; file: string; offset: number },
+    from: {
+      source: string;
+      id: string;
+      line: string;
+      stream: Stream;
+      file: string;
+      offset: number;
+    },
     reason: string,
   ): void {
     this.#lines++;
     this.#measures.deadLetters.inc({ reason: 'not_json' });
-    this.#letters.push(deadLetter(this.key, timestamp, from, reason));
+    this.#letters.push(deadLetter(this.key, timestamp, { topic: 'logs', ...from }, reason));
   }
 
   get empty(): boolean {

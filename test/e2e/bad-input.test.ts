@@ -319,5 +319,8 @@ describeDocker('lines of containers', () => {
     expect(await metric(program, 'reflexarc_collect_dead_letters_total{reason="not_json"}')).toBe(
       3,
     );
+    const dead = `${selector('dead-letters')} | reason=~".*json-file.*" | file="${LogPath}"`;
+    await until('the dead letters', async () => (await queryLines(program.url, dead)).length === 3);
+    expect(await queryLines(program.url, dead)).toEqual(['this is no JSON', '{"log":1}', '']);
   });
 });
