@@ -36,6 +36,34 @@ describe('help and usage', () => {
     }
   });
 
+  it.each([
+    ['up', 'HTTP API'],
+    ['collect', '/healthz, /readyz and /metrics'],
+    ['serve', 'HTTP API'],
+    ['check', '--json'],
+    ['query', '--since'],
+    ['tail', '--server'],
+    ['demo', 'What else there is: npx reflexarc --help'],
+  ])('%s --help', async (name, says) => {
+    const { code, stdout } = await runCommand([name, '--help']);
+    expect(stdout.replace(/\s+/g, ' ')).toContain(says);
+    expect(stdout).toContain(`Usage: reflexarc ${name} `);
+    expect(code).toBe(0);
+  });
+
+  it('takes options from the environment', async () => {
+    await writeFile(join(dir, 'reflexarc.yaml'), 'lisen: x\n');
+    const { code, stdout } = await runCommand(['check'], { env: { REFLEXARC_DIR: dir } });
+    expect(stdout).toMatch(/did you mean listen/);
+    expect(code).toBe(1);
+    for (const env of [{ REFLEXARC_LOG_LEVEL: 'loud' }, { REFLEXARC_LISTEN: 'nowhere' }]) {
+      await writeFile(join(dir, 'reflexarc.yaml'), '');
+      const refused = await runCommand(['up', '--dir', dir], { env });
+      expect(refused.stderr).toMatch(/loud|nowhere/);
+      expect(refused.code).toBe(2);
+    }
+  });
+
   it.each([[['nonsense']], [['up', '--log-level', 'loud']], [['up', '--wrong']], [['query']]])(
     '%j is exit code 2',
     async (args) => {
@@ -75,6 +103,83 @@ describe('check', () => {
     expect(stdout).toMatch(/^rules\/a\.yaml:5:20: groups\[0\]\.rules\[0\]\.expr: /m);
     expect(stdout).toMatch(/^notify\.yaml:2:3: .*nobody/m);
     expect(stdout).toMatch(/^remediations\.yaml:2:5: remediations\[0\]\.match: is required/m);
+  });
+
+  it('says all that `up` would refuse, each with its line', async () => {
+    await writeFile(
+      join(dir, 'reflexarc.yaml'),
+      `listen: 127.0.0.1
+bus:
+  max_size: 1KiB
+sources:
+  docker:
+    host: ssh://host
+  processes:
+    - name: a
+      command: [a]
+    - name: a
+      command: [b]
+      health: { interval: 1s }
+    - name: c
+      command: [c]
+      health: { http: ftp://x, tcp: x }
+`,
+    );
+    await writeFile(
+      join(dir, 'remediations.yaml'),
+      'remediations:\n  - name: x\n    match: [alertname="A"]\n    target: web\n    steps:\n      - notify:\n          receiver: nobody\n',
+    );
+    const schema = await runCommand(['check', '--dir', dir]);
+    expect(schema.code).toBe(1);
+    expect(
+      schema.stdout
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' (')[0]),
+    ).toEqual([
+      'reflexarc.yaml:3:3: bus.max_size: the bus needs at least 1MiB',
+      'reflexarc.yaml:10:7: sources.processes[1].name: two processes have the name "a"',
+      'reflexarc.yaml:12:7: sources.processes[1].health: it checks nothing: add http: URL, tcp: host:port or exec: [command]',
+      'reflexarc.yaml:15:17: sources.processes[2].health.http: not an HTTP address: write it like http://127.0.0.1:8080/healthz',
+      'reflexarc.yaml:15:32: sources.processes[2].health.tcp: not a host and a port: write it like 127.0.0.1:6379',
+      'remediations.yaml:7:11: remediations[0].steps[0].notify.receiver: notify.yaml has no receiver "nobody"',
+      expect.stringContaining('6 problems') as string,
+    ]);
+  });
+
+  it.each([
+    [
+      'an address that is none',
+      'listen: 127.0.0.1\n',
+      /^reflexarc\.yaml:1:1: listen: not an address/m,
+    ],
+    [
+      'an address that others reach, without a token',
+      'host: h\nlisten: 0.0.0.0:4440\n',
+      /^reflexarc\.yaml:2:1: listen: .*without a token/m,
+    ],
+    [
+      'a token that is too short',
+      'tokens:\n  - name: a\n    token_file: FOLDER/short\n',
+      /^reflexarc\.yaml:3:5: tokens\[0\]\.token_file: .*shorter than 16/m,
+    ],
+    [
+      'a token that cannot be read',
+      'tokens:\n  - name: a\n    token_file: /not/there\n',
+      /^reflexarc\.yaml:3:5: tokens\[0\]\.token_file: cannot read/m,
+    ],
+    [
+      'a way to Docker that there is not',
+      'sources:\n  docker:\n    host: ssh://h\n',
+      /^reflexarc\.yaml:3:5: sources\.docker\.host: not the address of a Docker Engine/m,
+    ],
+  ])('finds %s', async (_, text, message) => {
+    await writeFile(join(dir, 'short'), 'abc\n');
+    await writeFile(join(dir, 'reflexarc.yaml'), text.replace('FOLDER', dir));
+    const { code, stdout } = await runCommand(['check', '--dir', dir]);
+    expect(stdout).toMatch(message);
+    expect(stdout).toContain('one problem');
+    expect(code).toBe(1);
   });
 
   it('says it in JSON', async () => {
