@@ -252,6 +252,27 @@ async function check(world: World, steps: number): Promise<void> {
     byId.set(record.id, record);
   }
 
+  // What an alert that fires on names, and is down, was acted upon, or waits for its turn.
+  for (const one of IDS) {
+    const { state, stoppedByHand, startedAt } = harness.runtime.get(one);
+    if (state !== 'exited' || stoppedByHand === true) continue;
+    const isAbout = (record: AlertRecord, index: number): boolean =>
+      record.state === 'firing' &&
+      record.evidence.some(({ origin }) => origin?.id === one && origin.startedAt === startedAt) &&
+      told.slice(index).every((x) => x.fingerprint !== record.fingerprint || x.state === 'firing');
+    if (!told.some(isAbout)) continue;
+    const mine = actions.filter(
+      ({ target }) => target?.origin?.id === one && target.origin.startedAt === startedAt,
+    );
+    const lasts = [...Map.groupBy(mine, (record) => record.case).values()].map((records) =>
+      records.at(-1),
+    );
+    const answered = lasts.some(
+      (last) => last !== undefined && (ANSWERS.has(last.phase) || ANSWERS.has(last.reason ?? '')),
+    );
+    must(answered, `${one} is left down: ${lasts.map((last) => last?.phase).join(', ')}`);
+  }
+
   // What was begun has an end, or says what it waits for.
   const cases = Map.groupBy(actions, (record) => record.case);
   for (const records of cases.values()) {
@@ -267,6 +288,15 @@ const ENDS: ReadonlySet<string> = new Set([
   'closed',
   'refused',
   'waiting',
+]);
+
+/** By phase or reason; `changed` where an act of ours began the start that is down now. */
+const ANSWERS: ReadonlySet<string> = new Set([
+  'verified',
+  'exhausted',
+  'waiting',
+  'already_done',
+  'changed',
 ]);
 
 function must(holds: boolean, what: string): void {
