@@ -22,22 +22,27 @@ const hash = (text: string): Buffer => createHash('sha256').update(text).digest(
 
 const MIN_TOKEN = 16;
 
+type Token = ReflexarcConfig['tokens'][number];
+
 /** @throws bad_config when a token cannot be read or is too short to be one */
-export function readTokens(tokens: ReflexarcConfig['tokens']): readonly Buffer[] {
-  return tokens.map(({ name, token, token_file }, index) => {
-    const field = `tokens[${index}].token`;
-    const secret = readSecret(token, token_file, field);
-    if (secret === undefined || secret.length < MIN_TOKEN) {
-      throw new ReflexarcError(
-        'bad_config',
-        secret === undefined
-          ? `token ${JSON.stringify(name)} has neither token nor token_file`
-          : `token ${JSON.stringify(name)} is shorter than ${MIN_TOKEN} characters`,
-        { where: { field }, hint: 'make one with: openssl rand -hex 32' },
-      );
-    }
-    return hash(secret);
-  });
+export function readTokens(tokens: readonly Token[]): readonly Buffer[] {
+  return tokens.map(readToken);
+}
+
+/** The token's hash; `index` is its place in the file. @throws as `readTokens` */
+export function readToken({ name, token, token_file }: Token, index: number): Buffer {
+  const field = `tokens[${index}].token`;
+  const secret = readSecret(token, token_file, field);
+  if (secret === undefined || secret.length < MIN_TOKEN) {
+    throw new ReflexarcError(
+      'bad_config',
+      secret === undefined
+        ? `token ${JSON.stringify(name)} has neither token nor token_file`
+        : `token ${JSON.stringify(name)} is shorter than ${MIN_TOKEN} characters`,
+      { where: { field }, hint: 'make one with: openssl rand -hex 32' },
+    );
+  }
+  return hash(secret);
 }
 
 /** Hashes are compared, and all of them: neither length nor order shows in the time it takes. */

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type ReflexarcConfig, reflexarcSchema } from '../core/config/reflexarc.ts';
-import { loadYaml } from '../core/config/yaml.ts';
+import { type Loaded, loadYaml } from '../core/config/yaml.ts';
 import { messageOf, ReflexarcError } from '../core/errors.ts';
 
 // As problems name it: `--dir` is known to whoever reads them.
@@ -24,8 +24,16 @@ export function loadConfig(
   dir: string,
   env: Readonly<Record<string, string | undefined>>,
 ): ReflexarcConfig {
+  return loadConfigFile(dir, env).value;
+}
+
+/** As `loadConfig`, with where each field stands. */
+export function loadConfigFile(
+  dir: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Loaded<ReflexarcConfig> {
   const path = join(dir, FILE);
-  if (!existsSync(path)) return loadYaml(reflexarcSchema, '', FILE).value;
+  if (!existsSync(path)) return loadYaml(reflexarcSchema, '', FILE);
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -35,5 +43,5 @@ export function loadConfig(
       hint: 'this user must be allowed to read it',
     });
   }
-  return loadYaml(reflexarcSchema, text, FILE, { env }).value;
+  return loadYaml(reflexarcSchema, text, FILE, { env });
 }

@@ -79,7 +79,7 @@ program
   .addOption(jsonOption('one JSON object a problem'))
   .action(async (options) => {
     const { check } = await import('./commands/check.ts');
-    finish(check(options));
+    finish(await check(options));
   });
 
 program

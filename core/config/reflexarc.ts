@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseHostPort, parseHttpUrl } from './address.ts';
 import { duration, labelMap, labelName, size } from './fields.ts';
 
 /** `reflexarc.yaml`: engines, sources, listen address, tokens. Every key has a default. */
@@ -48,15 +49,34 @@ const file = z.strictObject({
     .describe('Where a file not seen before is begun'),
 });
 
-const health = z.strictObject({
-  http: z.string().optional().describe('URL that must answer 2xx or 3xx'),
-  tcp: z.string().optional().describe('host:port that must accept a connection'),
+const healthFields = z.strictObject({
+  http: z
+    .string()
+    .refine(
+      (text) => parseHttpUrl(text) !== undefined,
+      'not an HTTP address: write it like http://127.0.0.1:8080/healthz',
+    )
+    .optional()
+    .describe('URL that must answer 2xx or 3xx'),
+  tcp: z
+    .string()
+    .refine(
+      (text) => parseHostPort(text) !== undefined,
+      'not a host and a port: write it like 127.0.0.1:6379',
+    )
+    .optional()
+    .describe('host:port that must accept a connection'),
   exec: z.array(z.string()).min(1).optional().describe('Command that must exit with 0'),
   interval: duration.default(5000),
   timeout: duration.default(2000),
   retries: z.int().min(1).default(3).describe('Failures in a row that make it unhealthy'),
   start_period: duration.default(0).describe('Failures in this time after the start do not count'),
 });
+
+const health = healthFields.refine(
+  ({ http, tcp, exec }) => http !== undefined || tcp !== undefined || exec !== undefined,
+  'it checks nothing: add http: URL, tcp: host:port or exec: [command]',
+);
 
 const process = z.strictObject({
   name: z
@@ -72,6 +92,17 @@ const process = z.strictObject({
   health: health.optional(),
   restart: z.enum(['no', 'on-failure', 'always']).default('no'),
   stop_grace: duration.default(10_000),
+});
+
+const processes = z.array(process).superRefine((all, context) => {
+  const names = new Set<string>();
+  for (const [index, { name }] of all.entries()) {
+    if (names.has(name)) {
+      const message = `two processes have the name ${JSON.stringify(name)}`;
+      context.addIssue({ code: 'custom', message, path: [index, 'name'] });
+    }
+    names.add(name);
+  }
 });
 
 const token = z.strictObject({
@@ -91,9 +122,12 @@ export const reflexarcSchema = z.strictObject({
     .strictObject({
       type: z.enum(['embedded']).default('embedded'),
       max_size: size
+        .refine((bytes) => bytes >= 1024 ** 2, 'the bus needs at least 1MiB')
         .default(2 * 1024 ** 3)
         .describe('What consumers have read is removed beyond this'),
-      max_age: duration.default(86_400_000),
+      max_age: duration
+        .refine((ms) => ms > 0, 'what the bus holds needs some time to live: write it like 24h')
+        .default(86_400_000),
     })
     .prefault({}),
   store: z
@@ -108,7 +142,7 @@ export const reflexarcSchema = z.strictObject({
     .strictObject({
       docker: docker.prefault({}),
       files: z.array(file).default([]),
-      processes: z.array(process).default([]),
+      processes: processes.default([]),
       host_metrics: interval.describe('How often host metrics are read; 0 switches them off'),
       max_line: size.default(256 * 1024).describe('Longer lines are cut, marked and counted'),
     })

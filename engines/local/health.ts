@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
+import { parseHostPort, parseHttpUrl } from '../../core/config/address.ts';
 import type { ProcessConfig } from '../../core/config/reflexarc.ts';
 import { messageOf, ReflexarcError } from '../../core/errors.ts';
 import { withNothingInherited } from './descriptors.ts';
@@ -182,8 +183,8 @@ const execProbe =
     });
 
 function urlOf(name: string, text: string): URL {
-  const url = URL.parse(text);
-  if (url !== null && (url.protocol === 'http:' || url.protocol === 'https:')) return url;
+  const url = parseHttpUrl(text);
+  if (url !== undefined) return url;
   throw new ReflexarcError('bad_config', `process ${name}: not an HTTP address: ${text}`, {
     where: { field: 'sources.processes[].health.http' },
     hint: 'write it like http://127.0.0.1:8080/healthz',
@@ -191,9 +192,8 @@ function urlOf(name: string, text: string): URL {
 }
 
 function addressOf(name: string, text: string): [string, number] {
-  const found = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  const port = Number(found?.[3]);
-  if (found !== null && port > 0 && port < 65_536) return [found[1] ?? found[2] ?? '', port];
+  const found = parseHostPort(text);
+  if (found !== undefined) return [found.host, found.port];
   throw new ReflexarcError('bad_config', `process ${name}: not a host and a port: ${text}`, {
     where: { field: 'sources.processes[].health.tcp' },
     hint: 'write it like 127.0.0.1:6379',

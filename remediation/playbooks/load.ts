@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, loadYaml } from '../../core/config/yaml.ts';
-import { isReflexarcError, messageOf, ReflexarcError } from '../../core/errors.ts';
+import { isReflexarcError, messageOf, ReflexarcError, type Where } from '../../core/errors.ts';
 import { compileMatchers, type Labels, type LabelTest } from '../../core/labels.ts';
 import { type RemediationFile, remediationsSchema } from './schema.ts';
 
@@ -62,6 +62,8 @@ export interface LoadedRemediations {
   readonly text: string;
   /** All at once; with one, `remediations` is empty. */
   readonly problems: readonly ReflexarcError[];
+  /** Where a field stands; absent where there is nothing to point at. */
+  readonly where?: (path: readonly (string | number)[]) => Where;
 }
 
 /** `remediations.yaml` of a folder. Never throws. */
@@ -80,8 +82,9 @@ export function loadRemediations(dir: string): LoadedRemediations {
     return { remediations: [], found: !absent, text: '', problems: absent ? [] : [problem] };
   }
   try {
-    const { value } = loadYaml(remediationsSchema, text, file);
-    return { remediations: value.remediations.map(compile), found: true, text, problems: [] };
+    const loaded = loadYaml(remediationsSchema, text, file);
+    const remediations = loaded.value.remediations.map(compile);
+    return { remediations, found: true, text, problems: [], where: (path) => loaded.where(path) };
   } catch (error) {
     if (error instanceof ConfigError) {
       return { remediations: [], found: true, text, problems: error.problems };

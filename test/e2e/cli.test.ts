@@ -182,6 +182,26 @@ sources:
     expect(code).toBe(1);
   });
 
+  it('warns of a label that looks mistyped, and of no other', async () => {
+    const file = join(dir, 'rules', 'a.yaml');
+    const rule = (name: string, labels: string): string =>
+      `{ alert: ${name}, expr: 'sum(count_over_time({${labels}} [5m])) > 0' }`;
+    const rules = [
+      rule('A', 'servce="web"'),
+      rule('B', 'service="web", team="core", own="x"'),
+      rule('C', 'job="pushed"'),
+    ];
+    await writeFile(
+      file,
+      `groups:\n  - name: g\n    type: logql\n    rules: [${rules.join(', ')}]\n`,
+    );
+    const { code, stdout } = await runCommand(['check', '--dir', dir]);
+    expect(stdout.match(/^warning.*$/gm)).toEqual([
+      'warning: rules/a.yaml: group g, rule A: nothing collected has a label "servce" (did you mean service?)',
+    ]);
+    expect(code).toBe(0);
+  });
+
   it('says it in JSON', async () => {
     await writeFile(join(dir, 'reflexarc.yaml'), 'lisen: x\n');
     const { stdout } = await runCommand(['check', '--dir', dir, '--json']);
