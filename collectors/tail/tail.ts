@@ -198,6 +198,10 @@ export class Tail {
     }));
     const { values, letters } = writer.take();
     if (letters.length > 0) {
+      this.#deps.telemetry.log.warn(
+        { path: this.spec.path, lines: letters.length },
+        'lines cannot be read: they are dead letters, see {stream="dead-letters"}',
+      );
       lane.push({ topic: 'dead-letters', values: letters, done: () => undefined });
     }
     const moved = marks.some(

@@ -316,6 +316,12 @@ describeDocker('lines of containers', () => {
     await containers.exec(id, 'touch', '/go');
     await until('the line after them', async () => (await lines()).at(-1) === 'last');
     expect(await lines()).toEqual([...expected, 'last']);
+    const letters = await until('the dead letters', async () => {
+      const found = await queryLines(program.url, selector('dead-letters'));
+      return found.length >= 3 && found;
+    });
+    expect(letters).toEqual(['this is no JSON', '{"log":1}', '']);
+    expect(/lines cannot be read: they are dead letters/.test(program.log())).toBe(true);
     expect(await metric(program, 'reflexarc_collect_dead_letters_total{reason="not_json"}')).toBe(
       3,
     );
