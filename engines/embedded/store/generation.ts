@@ -8,6 +8,7 @@ import {
 } from '@duckdb/node-api';
 import ddb from '@duckdb/node-bindings';
 import { CHUNK, type Rows, writeCounter } from './columns.ts';
+import { Gate } from './gate.ts';
 import type { Mark } from './logs.ts';
 import type { SegmentEntry } from './manifest.ts';
 import type { Column, Sifted } from './table.ts';
@@ -43,6 +44,11 @@ export class Generation {
   frozen: Frozen | undefined;
   /** Of a segment that was written, and is not in the manifest yet. */
   segment: SegmentEntry | undefined;
+  /**
+   * A scan that meets an append of the same table answers wrong rows, so that none may: those of
+   * other columns, or beyond the query's bounds. https://github.com/duckdb/duckdb/issues/19570
+   */
+  readonly #gate = new Gate();
   readonly #columns: readonly Column[];
   readonly #connection: DuckDBConnection;
   readonly #drop: (table: string) => Promise<void>;
@@ -84,8 +90,16 @@ export class Generation {
 
   /** All of the rows or none. Visible to queries when it resolves. */
   async insert(sifted: Sifted, seq: number): Promise<void> {
-    const { rows, ids, references } = sifted;
-    if (rows.count === 0) return;
+    if (sifted.rows.count > 0) await this.#gate.write(() => this.#insert(sifted, seq));
+  }
+
+  /** Runs a query of its table. */
+  read<T>(query: () => Promise<T>): Promise<T> {
+    // Nothing is appended any more once it is frozen.
+    return this.frozen === undefined ? this.#gate.read(query) : query();
+  }
+
+  async #insert({ rows, ids, references }: Sifted, seq: number): Promise<void> {
     const whole = rows.count <= FLUSH;
     if (!whole) await this.#connection.run('BEGIN');
     try {

@@ -91,7 +91,7 @@ export class LogTable implements Table<LogBatch> {
       const reject = (reason: string): void => {
         const { line } = cursor;
         // Copied: whoever gave the bytes has them back before the answer is read.
-        bad.push({ value, line, original: lineOf(given, line).slice(), reason });
+        bad.push({ value, line, original: new Uint8Array(lineOf(given, line)), reason });
       };
       while (cursor.next()) {
         const { record, error } = cursor;

@@ -119,7 +119,13 @@ export class View {
       onStart();
       if (sql === undefined) return;
       try {
-        await this.#db.each(sql, values, signal, (part) => onChunk(new Columns(part)));
+        let query = (): Promise<void> =>
+          this.#db.each(sql, values, signal, (part) => onChunk(new Columns(part)));
+        for (const generation of this.generations) {
+          const inner = query;
+          query = () => generation.read(inner);
+        }
+        await query();
         return;
       } catch (error) {
         if (isReflexarcError(error, 'cancelled')) throw error;
