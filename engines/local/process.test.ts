@@ -28,14 +28,25 @@ import { identityOf } from './proc.ts';
 let folder: string;
 let runtimes: Runtime[];
 let others: ChildProcess[];
+let clocks: ManualClock[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'reflexarc-local-'));
   runtimes = [];
   others = [];
+  clocks = [];
 });
 afterEach(async () => {
-  for (const runtime of runtimes) await runtime.close();
+  let closed = false;
+  const closing = Promise.all(runtimes.map((runtime) => runtime.close())).finally(() => {
+    closed = true;
+  });
+  // A group's rest may take a moment to end, and its time is the test's.
+  await until('the end of all', async () => {
+    for (const clock of clocks) await clock.advance(25);
+    return closed;
+  });
+  await closing;
   for (const other of others) other.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
 });
@@ -61,6 +72,7 @@ async function open(processes: ProcessConfig[], clock: Clock = systemClock): Pro
     telemetry: { log: pino({ level: 'silent' }), metrics: new Registry(), clock },
   });
   runtimes.push(runtime);
+  if (clock instanceof ManualClock) clocks.push(clock);
   return runtime;
 }
 
@@ -228,6 +240,28 @@ describe('restart policy', () => {
     await runtime.stop('local:web', {});
     await clock.advance(60_000);
     expect(await get(runtime)).toMatchObject({ state: 'exited', restarts: 3, stoppedByHand: true });
+  });
+
+  it('tries again what could not be started at all, as often', async () => {
+    const clock = new ManualClock();
+    const runtime = await open(
+      [config({ command: [join(folder, 'late')], restart: 'always' })],
+      clock,
+    );
+    for (const wait of [100, 200]) {
+      expect(await get(runtime)).toMatchObject({ state: 'restarting', exitCode: 127 });
+      const { restarts } = await get(runtime);
+      await clock.advance(wait);
+      await until('the next', async () => {
+        const one = await get(runtime);
+        return one.restarts === restarts + 1 && one.finishedAt !== undefined;
+      });
+    }
+    writeFileSync(join(folder, 'late'), '#!/bin/sh\nsleep 100\n', { mode: 0o755 });
+    await until('its start', async () => {
+      await clock.advance(100);
+      return (await get(runtime)).state === 'running';
+    });
   });
 
   it('on-failure leaves a good end alone', async () => {

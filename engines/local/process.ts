@@ -188,7 +188,20 @@ export class LocalProcess {
     return this.#run === undefined ? undefined : readStats(this.#run.pid, this.#clock.now());
   }
 
+  /** One that cannot be started is tried again as its policy says: a disk or a mount may be late. */
   async #start(by: 'own' | undefined): Promise<void> {
+    try {
+      await this.#startOnce(by);
+    } catch (error) {
+      if (this.#config.restart !== 'no' && !this.#closed) {
+        this.#state = 'restarting';
+        this.#retryAfterBackoff();
+      }
+      throw error;
+    }
+  }
+
+  async #startOnce(by: 'own' | undefined): Promise<void> {
     if (this.#closed) throw new ReflexarcError('cancelled', 'Reflexarc is ending');
     this.#timer?.cancel();
     await this.#cleanup;
@@ -397,8 +410,6 @@ export class LocalProcess {
           await this.#start(undefined);
         } catch (error) {
           this.#telemetry.log.error({ ...this.#about(), err: error }, messageOf(error));
-          this.#state = 'restarting';
-          this.#retryAfterBackoff();
         }
       });
     });
