@@ -71,6 +71,7 @@ export async function run(options: RunOptions): Promise<Running> {
     clock: systemClock,
   });
   const data = join(dir, 'data');
+  const began = systemClock.nowNanos();
   const opened: Opened[] = [];
   const services: Service[] = [];
   const reloads: (() => Promise<void>)[] = [];
@@ -181,7 +182,14 @@ export async function run(options: RunOptions): Promise<Running> {
     }
     if (wanted.has('collect')) {
       started(
-        await startCollect({ telemetry: telemetryOf('collect'), config, bus, state, runtimes }),
+        await startCollect({
+          telemetry: telemetryOf('collect'),
+          config,
+          bus,
+          state,
+          runtimes,
+          began,
+        }),
       );
     }
     return {

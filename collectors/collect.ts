@@ -4,6 +4,7 @@ import type { BusWriter } from '../core/contracts/bus.ts';
 import type { Instance, RuntimeReader } from '../core/contracts/runtime.ts';
 import type { State } from '../core/contracts/state.ts';
 import type { Service, Telemetry } from '../core/service.ts';
+import type { Nanos } from '../core/time.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Events } from './events/events.ts';
 import { Files } from './files/files.ts';
@@ -29,6 +30,8 @@ export interface CollectDeps {
   /** Of this host alone: checkpoints, under `collect/…`. */
   readonly state: State;
   readonly runtimes: readonly RuntimeReader[];
+  /** When the program began: what runtimes did since is news. Else: now. */
+  readonly began?: Nanos;
 }
 
 /**
@@ -52,6 +55,7 @@ export async function startCollect(deps: CollectDeps): Promise<Service> {
   const host = config.host ?? hostname();
   const labelling: Labelling = { host, labels: config.labels, promote: sources.docker.labels };
   const stamp = risingStamps(telemetry.clock);
+  const began = deps.began ?? telemetry.clock.nowNanos();
 
   const excluded = excluder(sources.docker.exclude);
   const own = ownContainer();
@@ -78,7 +82,7 @@ export async function startCollect(deps: CollectDeps): Promise<Service> {
       wanted: wantedLogs,
     });
     const lane = output.lane(`events:${host}:${runtime.name}`);
-    const events = new Events(runtime.name, { checkpoints, lane, measures, labelling });
+    const events = new Events(runtime.name, { checkpoints, lane, measures, labelling, began });
     let listed = false;
     watched.start({
       since: () => events.resume(),

@@ -20,24 +20,33 @@ export class Events {
   readonly #measures: Measures;
   readonly #labelling: Labelling;
   readonly #positions = new Positions();
+  readonly #began: Nanos;
   #newest: readonly [number, number] | undefined;
   #durable: readonly [number, number] | undefined;
 
   constructor(
     runtime: string,
-    deps: { checkpoints: Checkpoints; lane: Lane; measures: Measures; labelling: Labelling },
+    deps: {
+      checkpoints: Checkpoints;
+      lane: Lane;
+      measures: Measures;
+      labelling: Labelling;
+      /** From when on events are wanted of which none were read before. */
+      began: Nanos;
+    },
   ) {
     this.#key = `collect/events/${runtime}`;
     this.#checkpoints = deps.checkpoints;
     this.#lane = deps.lane;
     this.#measures = deps.measures;
     this.#labelling = deps.labelling;
+    this.#began = deps.began;
   }
 
-  /** From when on events are wanted; undefined: from now on. */
-  async resume(): Promise<Nanos | undefined> {
+  /** From when on events are wanted. */
+  async resume(): Promise<Nanos> {
     const saved = await this.#checkpoints.read(this.#key, eventsCheckpoint);
-    if (saved === undefined) return undefined;
+    if (saved === undefined) return this.#began;
     this.#newest = saved.position;
     this.#durable = saved.position;
     return microsToNanos(saved.position[0]) - STEP_BACK;

@@ -31,9 +31,10 @@ it('collects the output, events and metrics of local processes, each line of the
       ],
     },
   });
+  const began = telemetry.clock.nowNanos();
   const runtime = await openLocal({ processes: config.sources.processes, folder, telemetry });
   const state = new MemoryState();
-  const service = await startCollect({ telemetry, config, bus, state, runtimes: [runtime] });
+  const service = await startCollect({ telemetry, config, bus, state, runtimes: [runtime], began });
   try {
     const of = (stream: string) =>
       bus.logs().filter((record) => record.stream.labels['stream'] === stream);
@@ -57,6 +58,9 @@ it('collects the output, events and metrics of local processes, each line of the
     expect(start(dies()[0])).toBe(start(first));
     expect(start(second)).toBe(start(dies()[1]));
     expect(dies()[0]?.line).toContain('exit_code=3');
+    // Also the one before anybody collected.
+    const starts = of('events').filter((record) => record.line.startsWith('action=start'));
+    expect(start(starts[0])).toBe(start(first));
     await until('metrics', () =>
       bus.samples().some((sample) => sample.labels['__name__'] === 'container_memory_rss'),
     );
