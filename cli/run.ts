@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -145,10 +146,12 @@ export async function run(options: RunOptions): Promise<Running> {
         opened.push({ name: 'docker', turn: 'behind', close: () => docker.close() });
         runtimes.push(docker);
       }
-      if (config.sources.processes.length > 0) {
+      const processes = join(data, 'processes');
+      // Those of an older file may have outlived a kill: where none is left, they are ended.
+      if (config.sources.processes.length > 0 || existsSync(processes)) {
         const local = await openLocal({
           processes: config.sources.processes,
-          folder: join(data, 'processes'),
+          folder: processes,
           telemetry: telemetryOf('processes'),
         });
         opened.push({ name: 'processes', turn: 'behind', close: () => local.close() });

@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { identityOf } from '../../engines/local/proc.ts';
 import { runCommand, startUp } from '../support/program.ts';
 
 let dir: string;
@@ -215,6 +216,24 @@ sources:
 });
 
 describe('up', () => {
+  it('ends processes that outlived a kill when none is configured any more', async () => {
+    const file = join(dir, 'reflexarc.yaml');
+    const rest = 'sources:\n  docker: { enabled: false }\n  host_metrics: 0\n';
+    await writeFile(file, `${rest}  processes: [{ name: a, command: [sleep, '600'] }]\n`);
+    const first = await startUp(dir);
+    const run = join(dir, 'data', 'processes', 'a', 'run.json');
+    const { pid } = JSON.parse(await readFile(run, 'utf8')) as { pid: number };
+    await first.end('SIGKILL');
+    await writeFile(file, rest);
+    const second = await startUp(dir);
+    try {
+      expect(identityOf(pid)).toBeUndefined();
+    } finally {
+      if (identityOf(pid) !== undefined) process.kill(pid, 'SIGKILL');
+      expect(await second.end('SIGTERM')).toBe(0);
+    }
+  });
+
   it('refuses a second process on the same folder, and names the first', async () => {
     const program = await startUp(dir);
     try {
