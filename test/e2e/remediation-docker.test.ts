@@ -210,7 +210,7 @@ describeDocker('remediation on Docker', () => {
 
   it('acts on the one replica that is broken', async () => {
     const service = containers.name('shop');
-    const [broken = '', well = ''] = await Promise.all([
+    const [broken, well] = await Promise.all([
       containers.run('shop-1', 'exec sleep 600', compose('a', service, 1)),
       containers.run('shop-2', 'exec sleep 600', compose('a', service, 2)),
     ]);
@@ -251,7 +251,7 @@ describeDocker('remediation on Docker', () => {
           NetworkMode: 'none',
           RestartPolicy: { Name: policy },
           Mounts: [{ Type: 'bind', Source: folder, Target: '/mounted' }],
-        } as RunOptions['HostConfig'],
+        },
       },
     };
   };
