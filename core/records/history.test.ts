@@ -56,6 +56,14 @@ describe('history as lines', () => {
     expect(line).not.toContain('inhibited_by');
   });
 
+  it.each([
+    ['own_action', 'info'],
+    ['already_done', 'info'],
+    ['keep_up', 'warn'],
+  ] as const)('a refusal for %s has the level %s', (reason, level) => {
+    expect(actionLine({ ...action, reason }).stream.labels['level']).toBe(level);
+  });
+
   it('tells an action, also one without a target', () => {
     const { id, line, stream } = actionLine(action);
     expect(id).toBe('actions.x1');

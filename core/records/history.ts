@@ -35,7 +35,7 @@ export function actionLine(record: ActionRecord): LogRecord {
   const { alert, target, phase } = record;
   const service = target?.service ?? alert.labels['service'];
   const labels = { ...alert.labels, ...(service === undefined ? {} : { service }) };
-  return toRecord(record, 'actions', labels, alert.name, LEVELS[phase] ?? 'info', phase, [
+  return toRecord(record, 'actions', labels, alert.name, actionLevel(record), phase, [
     ['phase', phase],
     ['remediation', record.remediation],
     ['alertname', alert.name],
@@ -65,6 +65,14 @@ const LEVELS: Readonly<Partial<Record<ActionRecord['phase'], string>>> = {
   unverified: 'warn',
   refused: 'warn',
 };
+
+/** What a heal of ours leaves behind is told, but nothing is wrong with it. */
+const AFTER_EFFECTS: ReadonlySet<ActionRecord['reason']> = new Set(['own_action', 'already_done']);
+
+function actionLevel({ phase, reason }: ActionRecord): string {
+  if (phase === 'refused' && AFTER_EFFECTS.has(reason)) return 'info';
+  return LEVELS[phase] ?? 'info';
+}
 
 function alertLevel(state: AlertRecord['state'], labels: Labels): string {
   if (state !== 'firing') return 'info';
