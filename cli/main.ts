@@ -84,7 +84,9 @@ program
 
 program
   .command('query')
-  .description('ask a running server: LogQL if it begins with {, else PromQL')
+  .description(
+    'ask a running server: LogQL if it begins with { or can be nothing else, else PromQL',
+  )
   .argument('<query>', 'as in \'{service="web"} |= "timeout"\'')
   .addOption(serverOption())
   .addOption(tokenOption())

@@ -49,6 +49,30 @@ async function run(options: QueryOptions, tty = false, env: Record<string, strin
 
 const T = (second: string) => `2025-12-31T23:59:${second}.000000000Z`;
 
+describe('a query of values', () => {
+  it.each([
+    [
+      'LogQL that is no PromQL',
+      'sum by (service) (count_over_time({service="web"} |= "o" [1h]))',
+      {},
+      0,
+      '1',
+    ],
+    ['what both could be is PromQL', 'count_over_time({service="web"}[1h])', {}, 0, ''],
+    [
+      'PromQL if one says so',
+      'sum(count_over_time({service="web"} |= "o" [1h]))',
+      { promql: true },
+      2,
+      '',
+    ],
+  ])('is read as %s', async (_, text, options, code, out) => {
+    const result = await run({ query: text, output: 'raw', ...options });
+    expect(result.code).toBe(code);
+    expect(result.out.trim()).toBe(out);
+  });
+});
+
 describe('lines', () => {
   it.each([
     [{}, `${T('59')} {service="web"} three\n${T('57')} {service="web"} one\n`],

@@ -5,6 +5,8 @@ import { parseDuration } from '../../core/durations.ts';
 import { formatError, isReflexarcError, messageOf, ReflexarcError } from '../../core/errors.ts';
 import { formatLabels, type Labels } from '../../core/labels.ts';
 import { formatMillis, type Nanos } from '../../core/time.ts';
+import { parseLogQL } from '../../lang/logql/parse.ts';
+import { parsePromQL } from '../../lang/promql/parse.ts';
 import { EXIT } from '../exit.ts';
 import { Client, type ClientOptions } from './client.ts';
 import {
@@ -19,7 +21,7 @@ import {
 
 /** `reflexarc query`, as the command line gives it. */
 export interface QueryOptions extends ClientOptions {
-  /** LogQL if it begins with `{`, else PromQL; `logql` and `promql` say it outright. */
+  /** LogQL if it begins with `{` or is no PromQL but LogQL, else PromQL; `logql` and `promql` say it outright. */
   readonly query: string;
   readonly logql?: boolean;
   readonly promql?: boolean;
@@ -112,7 +114,7 @@ function readOptions(options: QueryOptions): Request {
   if (start > end) throw usage('--from is after --to');
   return {
     query: options.query,
-    language: logs || options.logql === true ? 'logql' : 'promql',
+    language: logs || options.logql === true || isOnlyLogql(options) ? 'logql' : 'promql',
     start,
     end,
     range: options.since !== undefined || options.from !== undefined || options.step !== undefined,
@@ -122,6 +124,20 @@ function readOptions(options: QueryOptions): Request {
     direction: options.forward === true ? 'forward' : 'backward',
     output,
   };
+}
+
+/** Metric queries of both look alike; what cannot be told apart is PromQL. */
+function isOnlyLogql({ query: text, promql }: QueryOptions): boolean {
+  return promql !== true && !parses(parsePromQL, text) && parses(parseLogQL, text);
+}
+
+function parses(parse: (text: string) => unknown, text: string): boolean {
+  try {
+    parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const usage = (message: string, cause?: unknown): ReflexarcError =>
