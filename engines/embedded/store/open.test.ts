@@ -87,7 +87,13 @@ describe('the embedded store', () => {
     try {
       expect(await read(store)).toEqual([...expected(0, 100), ...expected(200, 350)]);
       expect(telemetry.lines).toContainEqual(
-        expect.objectContaining({ level: 50, code: 'corrupt', file, rows: 100 }),
+        expect.objectContaining({
+          level: 50,
+          code: 'corrupt',
+          file,
+          rows: 100,
+          msg: expect.stringMatching(/start again, or leave it: .* until its age/) as string,
+        }),
       );
       expect(telemetry.lines).toContainEqual(
         expect.objectContaining({

@@ -46,7 +46,7 @@ export class Segment {
         from: formatRfc3339(this.entry.min),
         to: formatRfc3339(this.entry.max),
       },
-      `segment cannot be read back: ${problem}. Its rows are missing from answers; put the file back from a copy and start again, or delete it to accept the loss`,
+      `segment cannot be read back: ${problem}. Its rows are missing from answers; put the file back from a copy and start again, or leave it: it is left out, with a warning at each answer that lacks it, until its age or the store's size removes it`,
     );
   }
 
