@@ -135,7 +135,7 @@ export const reflexarcSchema = z.strictObject({
       type: z.enum(['embedded']).default('embedded'),
       max_size: size.default(10 * 1024 ** 3),
       max_age: duration.default(7 * 86_400_000),
-      memory: size.default(256 * 1024 ** 2).describe('What the store may use for queries'),
+      memory: size.default(160 * 1024 ** 2).describe('What the store may use for queries'),
     })
     .prefault({}),
   sources: z

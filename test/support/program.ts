@@ -13,7 +13,11 @@ export interface Program {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'reflexarc.js');
+// As its first line has it started.
+const MAIN = [
+  '--max-semi-space-size=16',
+  join(import.meta.dirname, '..', '..', 'cli', 'reflexarc.js'),
+];
 
 interface ProgramOptions {
   /** Instead of `up`. */
@@ -30,7 +34,7 @@ export async function startUp(
   options: ProgramOptions = {},
 ): Promise<Program> {
   const { command = 'up', args = ['--listen', '127.0.0.1:0', '--log-level', 'info'] } = options;
-  const child = spawn(process.execPath, [MAIN, command, '--dir', dir, '--json', ...args], {
+  const child = spawn(process.execPath, [...MAIN, command, '--dir', dir, '--json', ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, ...env },
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
@@ -64,7 +68,7 @@ export async function runCommand(
   args: readonly string[],
   options: { env?: Record<string, string>; cwd?: string } = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, [...MAIN, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NO_COLOR: '1', ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
