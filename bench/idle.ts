@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startUp } from '../test/support/program.ts';
-import { heading, MIB, row, usageOf } from './support.ts';
+import { heading, MIB, row, threadsOf, usageOf } from './support.ts';
 
 /**
  * Watching 20 quiet containers with the example rules: CPU and memory of the program, beside what
@@ -38,6 +38,7 @@ try {
     execFileSync('pidof', ['dockerd'], { encoding: 'utf8' }).trim().split(' ')[0],
   );
   await pause(10_000);
+  const threads = new Map(threadsOf(pid).map(({ name, cpu }) => [name, cpu]));
   const before = { own: usageOf(pid), engine: usageOf(engine), at: performance.now() };
   await pause(SECONDS * 1000);
   const after = { own: usageOf(pid), engine: usageOf(engine), at: performance.now() };
@@ -50,6 +51,11 @@ try {
     `${(own * 100).toFixed(2)} %`,
     `dockerd itself: ${(peer * 100).toFixed(2)} %; goal: under 2 %`,
   );
+  const most = threadsOf(pid)
+    .map(({ name, cpu }) => ({ name, share: (cpu - (threads.get(name) ?? 0)) / SECONDS }))
+    .filter(({ share }) => share > 0.0005)
+    .map(({ name, share }) => `${name} ${(share * 100).toFixed(2)} %`);
+  row('by thread', '', most.join(', '));
   row(
     'resident memory',
     `${Math.round(after.own.rssBytes / MIB)} MiB`,

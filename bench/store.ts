@@ -31,7 +31,7 @@ const store = await openEmbeddedStore({
   folder,
   maxSize: 100e9,
   maxAge: 365 * 86_400_000,
-  memory: 256 * MIB,
+  memory: 160 * MIB,
   telemetry,
 });
 

@@ -8,7 +8,7 @@ import { formatRfc3339 } from '../../core/time.ts';
 import type { Measures } from '../measures.ts';
 
 /** What one lane may hold that is not durable yet, and what one publish takes of it. */
-const LANE_BYTES = 4 * 1024 ** 2;
+const LANE_BYTES = 2 * 1024 ** 2;
 const TOTAL_BYTES = 32 * 1024 ** 2;
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 10_000;

@@ -133,7 +133,7 @@ class EmbeddedStore implements Store {
     this.#worker = new Worker(new URL('./store.worker.ts', import.meta.url), {
       workerData: data,
       // Records live as long as their group: with room for it they are never copied.
-      resourceLimits: { maxYoungGenerationSizeMb: 24, maxOldGenerationSizeMb: 512 },
+      resourceLimits: { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 512 },
     });
     this.opened = new Promise((resolve, reject) => {
       this.#pending.set(0, { resolve: () => resolve(), reject });
