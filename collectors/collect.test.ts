@@ -9,6 +9,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Clock, systemClock } from '../core/clock.ts';
 import { reflexarcSchema } from '../core/config/reflexarc.ts';
 import type { Instance, RuntimeEvent } from '../core/contracts/runtime.ts';
 import { ReflexarcError } from '../core/errors.ts';
@@ -38,8 +39,12 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function start(sources: object = {}, rest: object = {}): Promise<Service> {
-  telemetry = testTelemetry();
+async function start(
+  sources: object = {},
+  rest: object = {},
+  clock = systemClock,
+): Promise<Service> {
+  telemetry = testTelemetry(clock);
   const config = reflexarcSchema.parse({
     host: 'h',
     sources: { host_metrics: 0, ...sources, docker: { metrics: 0, ...dockerOf(sources) } },
@@ -372,6 +377,19 @@ describe('files', () => {
       position: 7,
       fields: { 'reflexarc.truncated_bytes': bytes - 1000 },
     });
+  });
+
+  it('are read on after a long line, without a notice and without the poll', async () => {
+    const path = join(folder, 'app.log');
+    writeFileSync(path, `${'x'.repeat(2 * 1024 ** 2)}\nafter\n`);
+    // The tailer's look from time to time, at 100 ms, never comes.
+    const still: Clock = {
+      ...systemClock,
+      after: (ms, run) => (ms === 100 ? { cancel: () => undefined } : systemClock.after(ms, run)),
+    };
+    await start({ files: [{ paths: [path] }], max_line: 1000 }, {}, still);
+    await until(() => lines().length === 2);
+    expect(lines()).toEqual(['x'.repeat(1000), 'after']);
   });
 
   it('begin at the end where that is wanted', async () => {

@@ -37,13 +37,13 @@ export class Reading {
       file.lastGrowth = this.#clock.monotonic();
     }
     file.size = read < buffer.length ? base + read : Math.max(file.size, base + read);
-    const { done, held } = this.#frame(file, chunk);
+    const { done, held, more } = this.#frame(file, chunk);
     if (done > 0) {
       this.#measures.bytes.inc({ kind: this.#spec.kind }, done);
       file.advance(done, buffer.subarray(0, overlap + done));
     }
     if (held) return 'held';
-    if (read === buffer.length) return 'more';
+    if (more === true || read === buffer.length) return 'more';
     if (over) {
       // What has no line break yet gets none: who wrote it has ended.
       if (this.#framer.takesRest) this.#takeRest(file, chunk.subarray(done));
@@ -62,7 +62,8 @@ export class Reading {
     return this.#takeRest(file, rest) ? 'end' : 'held';
   }
 
-  #frame(file: Chained, chunk: Buffer): { done: number; held: boolean } {
+  /** `more`: what follows a long line is not framed yet. */
+  #frame(file: Chained, chunk: Buffer): { done: number; held: boolean; more?: boolean } {
     if (file.long !== undefined) return this.#frameLong(file, chunk);
     const { maxLine: max } = this.#spec;
     const onInvalid = (lines: number): void => this.#invalid(lines);
@@ -75,11 +76,11 @@ export class Reading {
     return { done: chunk.length, held: false };
   }
 
-  #frameLong(file: Chained, chunk: Buffer): { done: number; held: boolean } {
+  #frameLong(file: Chained, chunk: Buffer): { done: number; held: boolean; more?: boolean } {
     const newline = chunk.indexOf(10);
     if (newline === -1) return { done: chunk.length, held: false };
     if (!this.#takeLong(file, file.next + newline)) return { done: 0, held: true };
-    return { done: newline + 1, held: false };
+    return { done: newline + 1, held: false, more: newline + 1 < chunk.length };
   }
 
   #takeLong(file: Chained, end: number): boolean {
